@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make            the command, the libraries, the manual pages
+#   make run        the main job, on real packets (installs what it misses)
+#   make test       all tests (installs what it misses)
+#   make bench | fuzz | lint | install | clean
+#   make SAN=address,undefined | SAN=thread    a sanitizer build, in a folder of its own
+#
+# Sources are found by folder: a new file needs no line here.
+
+SAN   ?=
+BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+comma := ,
+CC    ?= cc
+AR    ?= ar
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^\#define SKEP_VERSION_[A-Z]* //p' include/skep.h | paste -sd.)
+SOMAJOR := $(firstword $(subst ., ,$(VERSION)))
+
+OPT      ?= -O2 -g
+WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter
+CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DSKEP_VERSION='"$(VERSION)"'
+CFLAGS   += -std=gnu11 $(OPT) $(WARN) $(WERROR) -fPIC -fvisibility=hidden -fno-strict-aliasing -pthread
+ifneq ($(SAN),)
+CFLAGS   += -fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize=function -fno-sanitize-recover=undefined)
+LDFLAGS  += -fsanitize=$(SAN)
+endif
+LDFLAGS  += -pthread
+
+# The core needs libc only. The parts need libraries, which the command links.
+CORE_DIRS := os isa btf verifier exec exec/jit map helper prog bpf
+PART_DIRS := net client trace
+CORE_SRC := $(wildcard $(CORE_DIRS:%=src/%/*.c))
+PART_SRC := $(wildcard $(PART_DIRS:%=src/%/*.c))
+CMD_SRC  := $(wildcard cmd/*.c)
+TEST_SRC := $(wildcard test/test_*.c)
+TEST_LIB := $(filter-out $(TEST_SRC),$(wildcard test/*.c))
+BENCH_SRC := $(wildcard bench/bench_*.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIBS_PARTS := -lbpf -lelf -lz -lpcap
+# libbpf reaches the system through these; client/libbpf.c leads them to an instance.
+WRAP := syscall epoll_create1 epoll_ctl epoll_wait mmap mmap64 munmap open open64 fopen fopen64 faccessat \
+	ioctl socket uname
+WRAP_FLAGS := $(WRAP:%=-Wl,--wrap=%)
+
+TESTS   := $(patsubst test/%.c,$(BUILD)/test/%,$(TEST_SRC))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+
+.PHONY: all objs tests benches run test bench fuzz lint install clean deps
+all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(if $(CMD_SRC),$(BUILD)/skep) $(BUILD)/skep.pc
+objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC))
+tests: $(TESTS)
+benches: $(BENCHES)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/libskep.a: $(call obj,$(CORE_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libskep-parts.a: $(call obj,$(PART_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
+	$(CC) $(LDFLAGS) -shared -Wl,-soname,libskep.so.$(SOMAJOR) $^ -o $@.$(VERSION) -lm
+	ln -sf libskep.so.$(VERSION) $(BUILD)/libskep.so.$(SOMAJOR)
+	ln -sf libskep.so.$(SOMAJOR) $@
+
+$(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -o $@
+
+# test_client_* use libbpf on an instance; the others need only what they name.
+$(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ -lcmocka $(LIBS_PARTS) -o $@
+$(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
+
+$(BUILD)/skep.pc: Makefile include/skep.h
+	@mkdir -p $(@D)
+	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: skep\nDescription: eBPF in user space\nVersion: %s\nLibs: -L$${libdir} -lskep\nLibs.private: -pthread\nCflags: -I$${includedir}\n' $(PREFIX) $(VERSION) > $@
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

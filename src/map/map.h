@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Maps. One row of operations per map type (skep_map_types); a map is a data
+ * segment, which is its handle, and a control segment, both position-independent
+ * and shared. What this process must be able to trust (sizes, type, flags) stands
+ * in struct skep_map, in private memory, and is never read from a segment.
+ */
+#ifndef SKEP_MAP_H
+#define SKEP_MAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/instance.h"
+#include "bpf/uapi.h"
+#include "os/participant.h"
+
+struct skep_map;
+struct skep_btf;
+
+/* Special fields of a map's value, from its BTF. */
+enum skep_field_kind { SKEP_FIELD_SPIN_LOCK, SKEP_FIELD_TIMER, SKEP_FIELD_KPTR, SKEP_FIELD_OTHER };
+struct skep_field {
+	uint32_t kind, offset, size;
+	uint32_t btf_id;	/* pointed-to type, kptrs */
+};
+struct skep_fields {
+	uint32_t n;
+	struct skep_field f[11];
+};
+
+struct skep_map_ops {
+	const char *name;	/* as bpftool prints it: "hash", "percpu_array" ... */
+	/* BPF_MAP_CREATE: checks attr (kernel's errno), then makes the segments. */
+	int (*check)(const union bpf_attr *attr);
+	int (*create)(struct skep_map *map, const union bpf_attr *attr);
+	void (*destroy)(struct skep_map *map);
+
+	/* For programs; run between skep_enter and skep_leave. lookup gives the address
+	 * of the value (per-CPU: of env->cpu's), NULL if there is none. */
+	void *(*lookup)(struct skep_map *map, const void *key, struct skep_env *env);
+	void *(*lookup_percpu)(struct skep_map *map, const void *key, uint32_t cpu);
+	long (*update)(struct skep_map *map, const void *key, const void *value, uint64_t flags,
+		       struct skep_env *env);
+	long (*delete)(struct skep_map *map, const void *key, struct skep_env *env);
+	long (*push)(struct skep_map *map, const void *value, uint64_t flags);
+	long (*pop)(struct skep_map *map, void *value);
+	long (*peek)(struct skep_map *map, void *value);
+	/* bpf_for_each_map_elem: calls fn(map, key, value, ctx) through env->call. */
+	long (*for_each)(struct skep_map *map, uint64_t func, uint64_t ctx, struct skep_env *env);
+	/* bpf_redirect_map: target for key; 0 and *ifindex, or -ENOENT. */
+	int (*redirect)(struct skep_map *map, uint32_t key, uint32_t *ifindex);
+
+	/* For bpf(2). Values of per-CPU maps hold round_up(value_size, 8) bytes per CPU.
+	 * env is the calling thread's (open, not necessarily entered). */
+	int (*sys_lookup)(struct skep_map *map, const void *key, void *value, uint64_t flags,
+			  struct skep_env *env);
+	int (*sys_update)(struct skep_map *map, const void *key, const void *value, uint64_t flags,
+			  struct skep_env *env);
+	int (*sys_delete)(struct skep_map *map, const void *key, struct skep_env *env);
+	int (*sys_lookup_delete)(struct skep_map *map, const void *key, void *value, uint64_t flags,
+				 struct skep_env *env);
+	int (*next_key)(struct skep_map *map, const void *key, void *next); /* key NULL: first */
+	/* Batches; NULL: made from the single operations where the kernel has them generic. */
+	int (*lookup_batch)(struct skep_map *map, const union bpf_attr *attr, union bpf_attr *uattr,
+			    bool and_delete, struct skep_env *env);
+
+	/* Address of value 0 for direct access (PSEUDO_MAP_VALUE), bytes available. */
+	int (*direct)(struct skep_map *map, void **base, uint64_t *size);
+	/* Size and protection of what mmap of the handle may show, see decision 3. */
+	uint64_t (*mmap_size)(struct skep_map *map);
+	uint64_t (*mem_usage)(struct skep_map *map);
+	bool percpu;		/* values per CPU slot */
+	bool has_batch;		/* generic batch operations, as the kernel has them */
+	bool is_inner_ok;	/* may be an inner map */
+	uint32_t flags_ok;	/* accepted map_flags */
+};
+
+/* Row per BPF_MAP_TYPE_*; NULL where skep has no such type. */
+extern const struct skep_map_ops *const skep_map_types[];
+extern const uint32_t skep_nmap_types;
+
+struct skep_map {
+	struct skep_object obj;
+	const struct skep_map_ops *ops;
+	uint32_t type, key_size, value_size, max_entries, flags;
+	uint32_t elem_size;		/* round_up(value_size, 8) */
+	uint64_t extra;
+	char name[BPF_OBJ_NAME_LEN];
+	uint32_t ifindex, btf_key_id, btf_value_id;
+	struct skep_btf *btf;		/* referenced, or NULL */
+	struct skep_fields fields;
+	_Atomic bool frozen;
+	_Atomic uint64_t writes;	/* syscall writers under way, for freeze */
+	struct skep_seg data, ctl;
+	struct skep_map *inner;		/* map-in-map: the template (sizes only), owned */
+	uint32_t owner_type;		/* prog array: type of its programs, or 0 */
+	bool owner_jited;
+	uint32_t cpus;			/* = skep->cpus, for per-CPU layouts */
+	uint32_t index_mask;		/* arrays: as the kernel rounds, for the JIT */
+	void *priv;			/* the type's own private state */
+};
+
+/* Makes a map from attr (checked as bpf(2) does, descriptors resolved by the
+ * caller: btf and inner may be NULL) and enters it in the instance. */
+int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_btf *btf,
+		    struct skep_map *inner, struct skep_map **out);
+
+/* Values handed to map operations of map-in-map, prog array, devmap ... by bpf(2)
+ * are descriptors; these types resolve them in map->obj.skep. */
+
+/* What the kernel's array_map_gen_lookup knows: lets the JIT inline lookups. */
+struct skep_map_inline {
+	uint8_t *base;		/* value 0 */
+	uint32_t elem_size, max_entries;
+	uint64_t cpu_stride;	/* per-CPU arrays: bytes between CPUs, else 0 */
+};
+bool skep_map_inline(const struct skep_map *map, struct skep_map_inline *out);
+
+/* Jump target of a tail call: program in slot index, or NULL. Valid until skep_leave. */
+const struct skep_prog *skep_prog_array_get(struct skep_map *map, uint32_t index);
+
+/* True if [addr, addr+size) lies in one value of the map that programs may touch. */
+bool skep_map_contains(const struct skep_map *map, uint64_t addr, size_t size);
+
+/* Ring buffers, for helpers and consumers. Records as in the kernel. */
+void *skep_ringbuf_reserve(struct skep_map *map, uint64_t size);
+void skep_ringbuf_commit(void *sample, uint64_t flags, bool discard);
+long skep_ringbuf_output(struct skep_map *map, const void *data, uint64_t size, uint64_t flags);
+uint64_t skep_ringbuf_query(struct skep_map *map, uint64_t flags);
+
+/* perf_event_array: bytes to the reader that is attached to slot index. See map/perf.c. */
+long skep_perf_output(struct skep_map *map, uint64_t flags, const void *data, uint64_t size,
+		      const void *extra, uint64_t extra_size, struct skep_env *env);
+
+/* Stack traces: stores ips, returns the id or -errno. */
+long skep_stackmap_put(struct skep_map *map, const uint64_t *ips, uint32_t n, uint64_t flags);
+
+/* bpf_spin_lock in a value; the lock's 4 bytes as in the kernel. */
+void skep_spin_lock(void *lock, struct skep_env *env);
+void skep_spin_unlock(void *lock, struct skep_env *env);
+
+#endif

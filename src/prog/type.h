@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Program types: one row each, with a table of the context's fields. The
+ * context that a program sees (uapi) is not the one it gets (internal): the
+ * verifier checks accesses against the fields and rewrites them.
+ */
+#ifndef SKEP_PROG_TYPE_H
+#define SKEP_PROG_TYPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/instance.h"
+
+enum skep_ctx_kind {	/* what a load of the field yields */
+	SKEP_CTX_SCALAR,
+	SKEP_CTX_PKT,
+	SKEP_CTX_PKT_END,
+	SKEP_CTX_PKT_META,
+	SKEP_CTX_SOCK_OR_NULL,
+	SKEP_CTX_FLOW_KEYS,
+};
+
+#define SKEP_CTX_R	0x01u
+#define SKEP_CTX_W	0x02u
+#define SKEP_CTX_NARROW	0x04u	/* parts of the field may be loaded (bpf_ctx_narrow_access_ok) */
+#define SKEP_CTX_ANYSIZE 0x08u	/* scalars in an array: any aligned 1, 2, 4, 8 byte access */
+#define SKEP_CTX_PRIV	0x10u
+
+/* A field: bytes [off, off+size) of the uapi structure are loaded from
+ * [ioff, ioff+isize) of the internal one (isize 0: the field reads as 0). */
+struct skep_ctx_field {
+	const char *name;
+	uint16_t off, size;
+	uint16_t ioff, isize;
+	uint8_t kind, flags;
+};
+
+struct skep_prog_type {
+	const char *name;	/* as bpftool prints it: "xdp", "sched_cls" */
+	uint32_t ctx_size;	/* of the uapi context; limit of accesses */
+	const struct skep_ctx_field *fields;
+	uint32_t nfields;
+	bool direct_packet;	/* programs may read packets through pointers ... */
+	bool direct_write;	/* ... and write them */
+	bool ld_abs;		/* may use LD_ABS and LD_IND */
+	bool unprivileged;	/* may be loaded without capabilities */
+	/* Allowed return values; ret_any: all. */
+	bool ret_any;
+	int64_t ret_min, ret_max;
+	uint32_t ictx_size;	/* of the internal context */
+	/* BPF_PROG_TEST_RUN; NULL: -ENOTSUPP (524) as in the kernel. */
+	int (*test_run)(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr);
+	/* PROG_LOAD: is this expected_attach_type right? 0 or -EINVAL. */
+	int (*check_attach)(uint32_t attach_type);
+};
+
+/* By BPF_PROG_TYPE_*; name NULL where skep has none. */
+extern const struct skep_prog_type skep_prog_types[];
+extern const uint32_t skep_nprog_types;
+
+/* ---- Internal contexts ---- */
+
+/* XDP (struct xdp_buff's part). Headroom starts at hard_start. */
+struct skep_xdp {
+	uint8_t *data, *data_end, *data_meta;
+	uint8_t *hard_start;	/* first byte that adjust_head may reach */
+	uint8_t *hard_end;	/* one past the last byte that adjust_tail may reach */
+	uint32_t ingress_ifindex, rx_queue_index, egress_ifindex;
+};
+
+/* Programs on struct __sk_buff. The packet lies linearly in [data, data_end). */
+struct skep_skb {
+	uint8_t *data, *data_end, *data_meta;
+	uint8_t *hard_start, *hard_end;
+	uint8_t *mac;		/* start of the link layer header (for LD_ABS with SKF_LL_OFF) */
+	uint8_t *net;		/* start of the network header (SKF_NET_OFF) */
+	uint32_t len, pkt_type, mark, queue_mapping;
+	uint32_t protocol;	/* network order, as __sk_buff.protocol */
+	uint32_t vlan_present, vlan_tci, vlan_proto;
+	uint32_t priority, ingress_ifindex, ifindex, tc_index;
+	uint32_t cb[5];
+	uint32_t hash, tc_classid, napi_id;
+	uint32_t family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
+	uint32_t wire_len, gso_segs, gso_size;
+	uint64_t tstamp, hwtstamp;
+	uint32_t tstamp_type;
+	uint32_t ip_summed;	/* checksum state, CHECKSUM_* of the kernel */
+	uint32_t csum;
+	uint32_t csum_level;
+	void *sk;		/* none: NULL */
+	bool l4_hash, sw_hash;
+	struct skep_packet *pkt;
+};
+
+#endif
