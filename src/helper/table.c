@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rows of all helpers. Arguments and program types are those of Linux 6.18;
+ * test/test_helper.c asks the running kernel about every pair of helper and
+ * program type.
+ */
+#include "helper/helper.h"
+#include "helper/fn.h"
+
+#include <stddef.h>
+
+/* ---- Sets of program types ---- */
+
+#define T(type) (1ull << BPF_PROG_TYPE_##type)
+
+#define ALL    (~0ull)
+#define TC     (T(SCHED_CLS) | T(SCHED_ACT))
+#define LWT	(T(LWT_IN) | T(LWT_OUT) | T(LWT_XMIT) | T(LWT_SEG6LOCAL))
+#define SKB_RW (TC | T(LWT_XMIT))	/* may change packets */
+#define TRACE                                                                                      \
+	(T(KPROBE) | T(TRACEPOINT) | T(PERF_EVENT) | T(RAW_TRACEPOINT) |                           \
+	 T(RAW_TRACEPOINT_WRITABLE) | T(TRACING))
+#define LOAD_BYTES                                                                                 \
+	(T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | LWT | T(SK_SKB) | T(SK_REUSEPORT) |               \
+	 T(FLOW_DISSECTOR))
+#define COOKIE                                                                                     \
+	(T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(CGROUP_SOCK) | T(SOCK_OPS) | T(SK_SKB) |        \
+	 T(CGROUP_SOCK_ADDR) | T(SK_REUSEPORT) | T(SYSCALL))
+
+/* Types that get the helpers of networking, coarse time among them. */
+#define NETLIKE                                                                                    \
+	(T(SOCKET_FILTER) | TC | T(XDP) | T(CGROUP_SKB) | T(CGROUP_SOCK) | LWT | T(SOCK_OPS) |     \
+	 T(SK_SKB) | T(SK_MSG) | T(CGROUP_SOCK_ADDR) | T(SK_REUSEPORT) |       \
+	 T(FLOW_DISSECTOR) | T(CGROUP_SYSCTL) | T(SK_LOOKUP))
+
+/* ---- Arguments ---- */
+
+#define NUM   SKEP_ARG_ANYTHING
+#define MAP   SKEP_ARG_CONST_MAP_PTR
+#define KEY   SKEP_ARG_MAP_KEY
+#define VALUE SKEP_ARG_MAP_VALUE
+#define CTX   SKEP_ARG_CTX
+#define RMEM  (SKEP_ARG_MEM | SKEP_ARG_RDONLY)
+#define WMEM  (SKEP_ARG_MEM | SKEP_ARG_UNINIT | SKEP_ARG_WRITE)
+#define NULLABLE SKEP_ARG_MAYBE_NULL
+#define SIZE  SKEP_ARG_SIZE
+#define SIZE0 SKEP_ARG_SIZE_OR_ZERO
+#define OUT8                                                                                       \
+	(SKEP_ARG_MEM | SKEP_ARG_FIXED_SIZE | SKEP_ARG_UNINIT | SKEP_ARG_WRITE | SKEP_ARG_ALIGNED)
+
+#define INT   SKEP_RET_INTEGER
+#define VOID  SKEP_RET_VOID
+#define GPL   SKEP_HELPER_GPL
+#define PKT   SKEP_HELPER_PKT
+#define CHG   SKEP_HELPER_CHANGES_PKT
+#define SLEEP SKEP_HELPER_SLEEPS
+#define BPF   SKEP_HELPER_PRIV
+#define PERF  (SKEP_HELPER_PRIV | SKEP_HELPER_PERFMON)
+
+/* A helper with its function, and one that the verifier or runtime does itself. */
+#define H(nm, types, returns, flag, ...)                                                           \
+	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
+			   .fn = skep_help_##nm,                                                   \
+			   .progs = (types),                                                       \
+			   .ret = (returns),                                                       \
+			   .flags = (flag),                                                        \
+			   .arg = {__VA_ARGS__}}
+#define N(nm, types, returns, flag, ...)                                                           \
+	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
+			   .progs = (types),                                                       \
+			   .ret = (returns),                                                       \
+			   .flags = SKEP_HELPER_NO_FN | (flag),                                    \
+			   .arg = {__VA_ARGS__}}
+
+/* clang-format off */
+const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
+	/* Maps */
+	H(map_lookup_elem, ALL, SKEP_RET_MAP_VALUE_OR_NULL, PKT, MAP, KEY),
+	H(map_update_elem, ALL, INT, PKT, MAP, KEY, VALUE, NUM),
+	H(map_delete_elem, ALL, INT, PKT, MAP, KEY),
+	H(map_push_elem, ALL, INT, PKT, MAP, VALUE, NUM),
+	H(map_pop_elem, ALL, INT, 0, MAP, VALUE | SKEP_ARG_UNINIT | SKEP_ARG_WRITE),
+	H(map_peek_elem, ALL, INT, 0, MAP, VALUE | SKEP_ARG_UNINIT | SKEP_ARG_WRITE),
+	H(map_lookup_percpu_elem, ALL, SKEP_RET_MAP_VALUE_OR_NULL, PKT, MAP, KEY, NUM),
+	H(for_each_map_elem, ALL, INT, BPF, MAP, SKEP_ARG_FUNC, SKEP_ARG_STACK | NULLABLE, NUM),
+	N(tail_call, ALL, VOID, CHG, CTX, MAP, NUM),
+	H(spin_lock, ALL, VOID, BPF, SKEP_ARG_SPIN_LOCK),
+	H(spin_unlock, ALL, VOID, BPF, SKEP_ARG_SPIN_LOCK),
+	H(loop, ALL, INT, BPF, NUM, SKEP_ARG_FUNC, SKEP_ARG_STACK | NULLABLE, NUM),
+	H(per_cpu_ptr, ALL, SKEP_RET_MEM_OR_BTF_ID_OR_NULL, BPF, SKEP_ARG_PERCPU_BTF_ID, NUM),
+	H(this_cpu_ptr, ALL, SKEP_RET_MEM_OR_BTF_ID, BPF, SKEP_ARG_PERCPU_BTF_ID),
+
+	/* Ring buffers and perf event arrays */
+	H(ringbuf_output, ALL, INT, 0, MAP, RMEM, SIZE0, NUM),
+	H(ringbuf_reserve, ALL, SKEP_RET_ALLOC_MEM_OR_NULL, 0, MAP, SKEP_ARG_ALLOC_SIZE_OR_ZERO, NUM),
+	H(ringbuf_submit, ALL, VOID, 0, SKEP_ARG_ALLOC_MEM | SKEP_ARG_RELEASE, NUM),
+	H(ringbuf_discard, ALL, VOID, 0, SKEP_ARG_ALLOC_MEM | SKEP_ARG_RELEASE, NUM),
+	H(ringbuf_query, ALL, INT, 0, MAP, NUM),
+	H(perf_event_output, ALL & ~(T(SK_REUSEPORT) | T(FLOW_DISSECTOR) | T(NETFILTER)), INT,
+	  GPL, CTX, MAP, NUM, RMEM, SIZE0),
+
+	/* Time, chance, where we are */
+	H(ktime_get_ns, ALL, INT, 0),
+	H(ktime_get_boot_ns, ALL, INT, 0),
+	H(ktime_get_coarse_ns, NETLIKE, INT, 0),
+	H(ktime_get_tai_ns, ALL, INT, BPF),
+	H(jiffies64, ALL, INT, BPF),
+	H(get_prandom_u32, ALL, INT, 0),
+	H(get_smp_processor_id, ALL, INT, 0),
+	H(get_numa_node_id, ALL, INT, 0),
+
+	/* The calling task */
+	H(get_current_pid_tgid, ALL, INT, 0),
+	H(get_current_uid_gid, ALL, INT, 0),
+	H(get_current_comm, ALL, INT, 0, WMEM, SIZE),
+	H(get_ns_current_pid_tgid, ALL, INT, 0, NUM, NUM, WMEM, SIZE),
+
+	/* Memory of this process */
+	H(probe_read, TRACE | T(SYSCALL), INT, GPL | PERF, WMEM, SIZE0, NUM),
+	H(probe_read_str, TRACE | T(SYSCALL), INT, GPL | PERF, WMEM, SIZE0, NUM),
+	H(probe_read_user, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
+	H(probe_read_kernel, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
+	H(probe_read_user_str, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
+	H(probe_read_kernel_str, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
+	H(copy_from_user, ALL, INT, SLEEP, WMEM, SIZE0, NUM),
+
+	/* Text */
+	H(trace_printk, ALL, INT, GPL | PERF, RMEM, SIZE),
+	H(trace_vprintk, ALL, INT, GPL | PERF, RMEM, SIZE, RMEM | NULLABLE, SIZE0),
+	H(snprintf, ALL, INT, GPL | PERF, WMEM | NULLABLE, SIZE0, SKEP_ARG_CONST_STR,
+	  RMEM | NULLABLE, SIZE0),
+	[BPF_FUNC_strtol] = {.name = "strtol", .fn = skep_help_strtol, .progs = ALL, .ret = INT,
+			     .arg = {RMEM, SIZE, NUM, OUT8}, .size = {[3] = 8}},
+	[BPF_FUNC_strtoul] = {.name = "strtoul", .fn = skep_help_strtoul, .progs = ALL, .ret = INT,
+			      .arg = {RMEM, SIZE, NUM, OUT8}, .size = {[3] = 8}},
+	H(strncmp, ALL, INT, 0, RMEM, SIZE, SKEP_ARG_CONST_STR),
+
+	/* Checksums */
+	H(csum_diff, SKB_RW | T(XDP) | LWT, INT, PKT, RMEM | NULLABLE, SIZE0, RMEM | NULLABLE,
+	  SIZE0, NUM),
+	H(csum_update, SKB_RW, INT, 0, CTX, NUM),
+	H(csum_level, SKB_RW, INT, 0, CTX, NUM),
+	H(l3_csum_replace, SKB_RW, INT, CHG, CTX, NUM, NUM, NUM, NUM),
+	H(l4_csum_replace, SKB_RW, INT, CHG, CTX, NUM, NUM, NUM, NUM),
+
+	/* XDP */
+	H(xdp_adjust_head, T(XDP), INT, CHG, CTX, NUM),
+	H(xdp_adjust_tail, T(XDP), INT, CHG, CTX, NUM),
+	H(xdp_adjust_meta, T(XDP), INT, CHG, CTX, NUM),
+	H(xdp_load_bytes, T(XDP), INT, 0, CTX, NUM, WMEM, SIZE),
+	H(xdp_store_bytes, T(XDP), INT, 0, CTX, NUM, RMEM, SIZE),
+	H(xdp_get_buff_len, T(XDP), INT, 0, CTX),
+
+	/* Socket buffers */
+	H(skb_load_bytes, LOAD_BYTES, INT, 0, CTX, NUM, WMEM, SIZE),
+	H(skb_load_bytes_relative, T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(SK_REUSEPORT), INT, 0,
+	  CTX, NUM, WMEM, SIZE, NUM),
+	H(skb_store_bytes, SKB_RW | T(SK_SKB), INT, CHG, CTX, NUM, RMEM, SIZE, NUM),
+	H(skb_change_head, SKB_RW | T(SK_SKB), INT, CHG, CTX, NUM, NUM),
+	H(skb_change_tail, SKB_RW | T(SK_SKB), INT, CHG, CTX, NUM, NUM),
+	H(skb_change_proto, TC, INT, CHG, CTX, NUM, NUM),
+	H(skb_change_type, TC, INT, 0, CTX, NUM),
+	H(skb_adjust_room, TC | T(SK_SKB), INT, CHG, CTX, NUM, NUM, NUM),
+	H(skb_pull_data, TC | LWT | T(SK_SKB), INT, CHG, CTX, NUM),
+	H(skb_vlan_push, TC, INT, CHG, CTX, NUM, NUM),
+	H(skb_vlan_pop, TC, INT, CHG, CTX),
+	H(skb_set_tstamp, TC, INT, 0, CTX, NUM, NUM),
+	H(skb_ecn_set_ce, TC | T(CGROUP_SKB), INT, 0, CTX),
+	H(get_hash_recalc, TC | LWT, INT, 0, CTX),
+	H(set_hash, TC, INT, 0, CTX, NUM),
+	H(set_hash_invalid, SKB_RW, INT, 0, CTX),
+	H(get_cgroup_classid, TC | LWT, INT, 0, CTX),
+	H(get_route_realm, TC | LWT, INT, 0, CTX),
+	H(get_socket_cookie, COOKIE, INT, 0, CTX),
+	H(get_socket_uid, T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(SK_SKB), INT, 0, CTX),
+
+	/* Where a packet goes */
+	H(redirect, SKB_RW | T(XDP), INT, 0, NUM, NUM),
+	H(redirect_map, T(XDP), INT, 0, MAP, NUM, NUM),
+	H(clone_redirect, SKB_RW, INT, CHG, CTX, NUM, NUM),
+	H(redirect_peer, TC, INT, 0, NUM, NUM),
+	H(redirect_neigh, TC, INT, 0, NUM, RMEM | NULLABLE, SIZE0, NUM),
+};
+/* clang-format on */
