@@ -133,8 +133,9 @@ static void test_against_kernel(void **state)
 {
 	static const int regs[] = {0, 1, 2, 3, 9, 10, 11, 15};
 	static const int offs[] = {0, 1, 8, 16, 32, -8, 2};
-	static const int imms[] = {0,  1,    2,    16,	 64,	32,  -1,    8,	      0x10000,
-				   85, 0x51, 0xa1, 0xe1, 0xf1, 0xe0, 0x100, 0x110, 0x40, 0x50, 0x120};
+	static const int imms[] = {0,    1,       2,     16,   64,   32,   -1,
+				   8,    0x10000, 85,    0x51, 0xa1, 0xe1, 0xf1,
+				   0xe0, 0x100,   0x110, 0x40, 0x50, 0x120};
 	const struct bpf_insn zero = {0};
 	struct counts c = {0};
 
@@ -198,8 +199,7 @@ static void test_text(void **state)
 		{{{0x62, 10, 0, -4, 7}}, "(62) *(u32 *)(r10 -4) = 7"},
 		{{{0xdb, 10, 1, -8, 0}}, "(db) lock *(u64 *)(r10 -8) += r1"},
 		{{{0xc3, 10, 1, -8, 0xa1}}, "(c3) r1 = atomic_fetch_xor((u32 *)(r10 -8), r1)"},
-		{{{0xdb, 10, 1, -8, 0xf1}},
-		 "(db) r0 = atomic64_cmpxchg((u64 *)(r10 -8), r0, r1)"},
+		{{{0xdb, 10, 1, -8, 0xf1}}, "(db) r0 = atomic64_cmpxchg((u64 *)(r10 -8), r0, r1)"},
 		{{{0xd3, 1, 10, -8, 0x100}}, "(d3) r1 = load_acquire((u8 *)(r10 -8))"},
 		{{{0xdb, 10, 1, -8, 0x110}}, "(db) store_release((u64 *)(r10 -8), r1)"},
 		{{{0x20, 0, 0, 0, 12}}, "(20) r0 = *(u32 *)skb[12]"},
