@@ -22,7 +22,7 @@
 #include "skep.h"
 
 enum skep_kind { SKEP_KIND_NONE, SKEP_KIND_MAP, SKEP_KIND_PROG, SKEP_KIND_LINK, SKEP_KIND_BTF,
-		 SKEP_KIND_MAX };
+		 SKEP_KIND_PERF /* reader of a perf event array (map/perf.c) */, SKEP_KIND_MAX };
 
 /* First member of every object. */
 struct skep_object {

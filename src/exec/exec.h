@@ -68,6 +68,8 @@ struct skep_env {
 	struct skep_env *next;		/* the instance's list */
 	void *jit_stack;		/* reserved for the JIT's entry code */
 	void *scratch;			/* per-env buffers of helpers (src/helper) */
+	struct skep_reserved *reserved;	/* ring buffer records not yet committed (map/ringbuf.c) */
+	uint32_t nreserved, reserved_cap; /* skep_env_close() frees the array */
 };
 
 /* Opens and closes an environment (registered with the instance). */

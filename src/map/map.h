@@ -123,17 +123,61 @@ const struct skep_prog *skep_prog_array_get(struct skep_map *map, uint32_t index
 /* True if [addr, addr+size) lies in one value of the map that programs may touch. */
 bool skep_map_contains(const struct skep_map *map, uint64_t addr, size_t size);
 
-/* Ring buffers, for helpers and consumers. Records as in the kernel. */
-void *skep_ringbuf_reserve(struct skep_map *map, uint64_t size);
-void skep_ringbuf_commit(void *sample, uint64_t flags, bool discard);
+/*
+ * Ring buffers, for helpers and consumers. Records as in the kernel. The
+ * environment remembers what was reserved (sizes are read from private memory
+ * only), so a record is committed on the environment that reserved it.
+ */
+void *skep_ringbuf_reserve(struct skep_map *map, uint64_t size, struct skep_env *env);
+void skep_ringbuf_commit(void *sample, uint64_t flags, bool discard, struct skep_env *env);
 long skep_ringbuf_output(struct skep_map *map, const void *data, uint64_t size, uint64_t flags);
 uint64_t skep_ringbuf_query(struct skep_map *map, uint64_t flags);
 
-/* perf_event_array: bytes to the reader that is attached to slot index. See map/perf.c. */
+/* Consumer side; one consumer at a time. Whether there is anything between consumer
+ * and producer position: what poll(2) of the kernel's handle calls readable. */
+bool skep_ringbuf_readable(const struct skep_map *map);
+/* Sleeps until a producer wakes consumers or data is readable: 1 readable, 0 timeout
+ * (ns; 0: only look), -errno. Frees records of processes that died. */
+int skep_ringbuf_wait(struct skep_map *map, uint64_t ns);
+/* Gives committed records to fn until none is left or fn answers < 0, which is then
+ * the result; otherwise the number of records. */
+long skep_ringbuf_consume(struct skep_map *map,
+			  int (*fn)(void *arg, const void *data, uint32_t size), void *arg);
+
+/*
+ * perf_event_array. A reader is what perf_event_open(PERF_TYPE_SOFTWARE,
+ * PERF_COUNT_SW_BPF_OUTPUT) gives in the kernel: an object with a handle (kind
+ * SKEP_KIND_PERF) that shows struct perf_event_mmap_page, then the data pages,
+ * when mapped from offset 0. Handles become elements of the map through
+ * BPF_MAP_UPDATE_ELEM.
+ */
+struct skep_perf_opts {
+	int cpu;		/* CPU slot whose programs may write; -1: all */
+	uint64_t sample_type;	/* PERF_SAMPLE_RAW and any of TID, TIME, CPU, PERIOD */
+	uint32_t wakeup_events;	/* wake the reader after so many records; 0 as 1 */
+	bool disabled;
+};
+/* A new reader and its descriptor (>= 0), or -errno. */
+int skep_perf_open(struct skep *skep, const struct skep_perf_opts *opts);
+/* Says how much is mapped (header page + 2^n data pages), as mmap of the kernel's
+ * descriptor does: 0, -EINVAL. Before it nothing is recorded (-ENOSPC). */
+int skep_perf_map(struct skep *skep, int fd, size_t bytes);
+int skep_perf_enable(struct skep *skep, int fd, bool on);	/* PERF_EVENT_IOC_ENABLE, DISABLE */
+/* As skep_ringbuf_wait, on the reader behind fd. */
+int skep_perf_wait(struct skep *skep, int fd, uint64_t ns);
+
+/* Bytes to the reader in slot flags & BPF_F_INDEX_MASK (BPF_F_CURRENT_CPU: env->cpu):
+ * 0, -E2BIG, -ENOENT, -EOPNOTSUPP (the reader is another CPU's), -ENOSPC (full). The
+ * extra bytes follow the first (packets behind metadata). */
 long skep_perf_output(struct skep_map *map, uint64_t flags, const void *data, uint64_t size,
 		      const void *extra, uint64_t extra_size, struct skep_env *env);
 
-/* Stack traces: stores ips, returns the id or -errno. */
+/* devmap: the program to run on what is redirected to key's device, or NULL. Valid
+ * until skep_leave. */
+const struct skep_prog *skep_devmap_prog(struct skep_map *map, uint32_t key);
+
+/* Stack traces: stores ips (innermost first) from ips[flags & BPF_F_SKIP_FIELD_MASK] on,
+ * returns the id or -errno. */
 long skep_stackmap_put(struct skep_map *map, const uint64_t *ips, uint32_t n, uint64_t flags);
 
 /* bpf_spin_lock in a value; the lock's 4 bytes as in the kernel. */
