@@ -14,7 +14,7 @@
 
 /* Known bits ("tristate number"): bit i is known to be value's unless mask's is set. */
 struct skep_tnum {
-	uint64_t value, mask;	/* value & mask == 0 */
+	uint64_t value, mask; /* value & mask == 0 */
 };
 
 struct skep_scalar {
