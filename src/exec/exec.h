@@ -153,6 +153,16 @@ struct skep_bound {
 /* Runs prog's bound image; R1 = ctx. Stops after no number of steps: termination
  * is the verifier's promise. In checked mode (env->checker) each access is tested. */
 uint64_t skep_interp(const struct skep_prog *prog, void *ctx, struct skep_env *env);
+/* The same as a skep_run_fn, for prog->run: runs env->prog. */
+uint64_t skep_interp_run(void *ctx, struct skep_env *env);
+
+/* What env->call is: calls a BPF function, compiled or not, by its PSEUDO_FUNC value. */
+uint64_t skep_call(struct skep_env *env, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
+		   uint64_t r4, uint64_t r5);
+
+/* Makes prog->bound from prog->image: 0, or -errno (a reloc names nothing, no memory). */
+int skep_bind(struct skep_prog *prog);
+void skep_unbind(struct skep_prog *prog);
 
 /* Runs raw, unverified instructions (conformance tests; no maps, helpers as
  * given). max_steps bounds it; 0: no bound. Returns 0 and *r0, or -errno:
@@ -192,6 +202,9 @@ int skep_checker_add(struct skep_checker *c, const void *base, size_t size, uint
 void skep_checker_remove(struct skep_checker *c, const void *base);
 bool skep_checker_ok(struct skep_checker *c, struct skep_env *env, uint64_t addr, size_t size,
 		     bool write);
+/* Tests the memory that a helper call's arguments (r[1..5]) give away. */
+bool skep_checker_call(struct skep_checker *c, struct skep_env *env, uint32_t id,
+		       const uint64_t *r);
 
 /* ---- JIT ---- */
 
