@@ -61,7 +61,7 @@ struct skep_map_ops {
 	int (*sys_lookup_delete)(struct skep_map *map, const void *key, void *value, uint64_t flags,
 				 struct skep_env *env);
 	int (*next_key)(struct skep_map *map, const void *key, void *next); /* key NULL: first */
-	/* Batches; NULL: made from the single operations where the kernel has them generic. */
+	/* Lookup (and delete) batches; NULL: made from the single operations. See .batch. */
 	int (*lookup_batch)(struct skep_map *map, const union bpf_attr *attr, union bpf_attr *uattr,
 			    bool and_delete, struct skep_env *env);
 
@@ -71,10 +71,19 @@ struct skep_map_ops {
 	uint64_t (*mmap_size)(struct skep_map *map);
 	uint64_t (*mem_usage)(struct skep_map *map);
 	bool percpu;		/* values per CPU slot */
-	bool has_batch;		/* generic batch operations, as the kernel has them */
+	uint8_t batch;		/* batch commands that the type has: SKEP_BATCH_* */
 	bool is_inner_ok;	/* may be an inner map */
 	uint32_t flags_ok;	/* accepted map_flags */
+	/* The last user's handle is gone (programs may still hold the map): a prog array
+	 * drops its programs, so that a program and its own array don't hold each other. */
+	void (*no_users)(struct skep_map *map);
 };
+
+#define SKEP_BATCH_LOOKUP	0x1u
+#define SKEP_BATCH_UPDATE	0x2u
+#define SKEP_BATCH_DELETE	0x4u
+#define SKEP_BATCH_LOOKUP_DELETE 0x8u
+#define SKEP_BATCH_ALL		0xfu
 
 /* Row per BPF_MAP_TYPE_*; NULL where skep has no such type. */
 extern const struct skep_map_ops *const skep_map_types[];
@@ -105,6 +114,17 @@ struct skep_map {
  * caller: btf and inner may be NULL) and enters it in the instance. */
 int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_btf *btf,
 		    struct skep_map *inner, struct skep_map **out);
+
+/* The BPF_MAP_*_BATCH commands: attr is a private copy, uattr the caller's (its count is
+ * written). Answers as bpf(2); -ENOTSUPP (524) where the type lacks the command. */
+int skep_map_batch(struct skep_map *map, int cmd, const union bpf_attr *attr, union bpf_attr *uattr,
+		   struct skep_env *env);
+
+/* Whether prog may use this prog array or be stored in it. The first program decides. */
+bool skep_map_prog_compatible(struct skep_map *map, const struct skep_prog *prog);
+
+/* Bytes that bpf(2) moves for one value: for per-CPU maps those of all CPUs. */
+uint32_t skep_map_sys_value_size(const struct skep_map *map);
 
 /* Values handed to map operations of map-in-map, prog array, devmap ... by bpf(2)
  * are descriptors; these types resolve them in map->obj.skep. */
