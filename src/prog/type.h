@@ -19,6 +19,7 @@ enum skep_ctx_kind {	/* what a load of the field yields */
 	SKEP_CTX_PKT_META,
 	SKEP_CTX_SOCK_OR_NULL,
 	SKEP_CTX_FLOW_KEYS,
+	SKEP_CTX_TP_BUFFER,	/* raw_tracepoint_writable: the buffer behind argument 0 */
 };
 
 #define SKEP_CTX_R	0x01u
@@ -34,6 +35,8 @@ struct skep_ctx_field {
 	uint16_t off, size;
 	uint16_t ioff, isize;
 	uint8_t kind, flags;
+	uint8_t unit;		/* an array: bytes of an element, else 0 */
+	uint8_t attach;		/* only for this expected_attach_type, if not 0 */
 };
 
 struct skep_prog_type {
@@ -59,6 +62,16 @@ struct skep_prog_type {
 extern const struct skep_prog_type skep_prog_types[];
 extern const uint32_t skep_nprog_types;
 
+struct skep_prog;
+
+/* The field that an access of size bytes at off reaches, if prog's type allows the access
+ * as a whole (alignment, size, direction, privilege); else NULL. */
+const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_t off,
+					   uint32_t size, bool write, bool privileged);
+
+/* Return values that prog may give; false: any. Depends on its attach type too. */
+bool skep_prog_ret_range(const struct skep_prog *prog, int64_t *min, int64_t *max);
+
 /* ---- Internal contexts ---- */
 
 /* XDP (struct xdp_buff's part). Headroom starts at hard_start. */
@@ -75,12 +88,13 @@ struct skep_skb {
 	uint8_t *hard_start, *hard_end;
 	uint8_t *mac;		/* start of the link layer header (for LD_ABS with SKF_LL_OFF) */
 	uint8_t *net;		/* start of the network header (SKF_NET_OFF) */
-	uint32_t len, pkt_type, mark, queue_mapping;
+	uint32_t len, pkt_type, mark;
+	uint16_t queue_mapping, tc_index, tc_classid;	/* 16 bits, as in the kernel */
 	uint32_t protocol;	/* network order, as __sk_buff.protocol */
-	uint32_t vlan_present, vlan_tci, vlan_proto;
-	uint32_t priority, ingress_ifindex, ifindex, tc_index;
+	uint32_t vlan_present, vlan_tci, vlan_proto;	/* vlan_proto in network order */
+	uint32_t priority, ingress_ifindex, ifindex;
 	uint32_t cb[5];
-	uint32_t hash, tc_classid, napi_id;
+	uint32_t hash, napi_id;
 	uint32_t family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
 	uint32_t wire_len, gso_segs, gso_size;
 	uint64_t tstamp, hwtstamp;

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables of program types against the running kernel: which bytes of a
+ * context may be read and written, which values returned, which attach types given.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "bpf/instance.h"
+#include "prog/type.h"
+
+static const uint8_t size_bits[] = {[1] = BPF_B, [2] = BPF_H, [4] = BPF_W, [8] = BPF_DW};
+
+/* Whether the kernel loads the program: 1, or 0, or -1 if bpf(2) is not permitted. */
+static int loads(uint32_t type, uint32_t attach, const struct bpf_insn *insns, uint32_t n)
+{
+	union bpf_attr attr;
+	long fd;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_type = type;
+	attr.insns = (uintptr_t)insns;
+	attr.insn_cnt = n;
+	attr.license = (uintptr_t) "GPL";
+	attr.expected_attach_type = attach;
+	if (type == BPF_PROG_TYPE_SYSCALL)
+		attr.prog_flags = BPF_F_SLEEPABLE;
+	fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
+	if (fd < 0)
+		return errno == EPERM || errno == ENOSYS ? -1 : 0;
+	close((int)fd);
+	return 1;
+}
+
+static int returns(uint32_t type, uint32_t attach, int value)
+{
+	struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = value},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+
+	return loads(type, attach, insns, 2);
+}
+
+static int accesses(uint32_t type, uint32_t attach, uint32_t off, uint32_t size, bool write)
+{
+	struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2},
+		{.code = (write ? BPF_STX : BPF_LDX) | BPF_MEM | size_bits[size],
+		 .dst_reg = write ? 1 : 2,
+		 .src_reg = write ? 2 : 1,
+		 .off = (int16_t)off},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+
+	return loads(type, attach, insns, 4);
+}
+
+static void need_bpf(void)
+{
+	if (returns(BPF_PROG_TYPE_SOCKET_FILTER, 0, 0) != 1) {
+		print_message("skipped: no bpf(2) here\n");
+		skip();
+	}
+}
+
+static uint32_t compare_range(struct skep_prog *prog, uint32_t from, uint32_t to)
+{
+	uint32_t cases = 0;
+
+	for (uint32_t size = 1; size <= 8; size *= 2) {
+		for (uint32_t off = from; off < to; off++) {
+			for (int write = 0; write < 2; write++) {
+				bool ours = skep_ctx_find(prog, off, size, write, true);
+				int theirs =
+					accesses(prog->type, prog->attach_type, off, size, write);
+
+				if (ours != theirs)
+					fail_msg("%s: %s of %u bytes at %u: kernel %d, ours %d",
+						 prog->ops->name, write ? "write" : "read", size,
+						 off, theirs, ours);
+				cases++;
+			}
+		}
+	}
+	return cases;
+}
+
+static void test_context_accesses(void **state)
+{
+	uint32_t cases = 0;
+
+	need_bpf();
+	for (uint32_t type = 0; type < skep_nprog_types; type++) {
+		struct skep_prog prog = {.type = type, .ops = &skep_prog_types[type]};
+
+		if (!prog.ops->name)
+			continue;
+		if (prog.ops->ctx_size > 512) {
+			cases += compare_range(&prog, 0, 48);
+			if (prog.ops->ctx_size < 32768)
+				cases += compare_range(&prog, prog.ops->ctx_size - 32,
+						       prog.ops->ctx_size + 16);
+			continue;
+		}
+		cases += compare_range(&prog, 0, prog.ops->ctx_size + 16);
+	}
+	struct skep_prog devmap = {.type = BPF_PROG_TYPE_XDP,
+				   .attach_type = BPF_XDP_DEVMAP,
+				   .ops = &skep_prog_types[BPF_PROG_TYPE_XDP]};
+	cases += compare_range(&devmap, 0, 32);
+	print_message("compared %u accesses with the kernel\n", cases);
+}
+
+static void test_returns(void **state)
+{
+	uint32_t cases = 0;
+
+	need_bpf();
+	for (uint32_t type = 0; type < skep_nprog_types; type++) {
+		for (uint32_t attach = 0; attach < 2; attach++) {
+			struct skep_prog prog = {
+				.type = type, .ops = &skep_prog_types[type], .attach_type = attach};
+			int64_t min = INT64_MIN, max = INT64_MAX;
+
+			if (!prog.ops->name || prog.ops->check_attach(attach))
+				continue;
+			skep_prog_ret_range(&prog, &min, &max);
+			for (int v = -2; v < 8; v++) {
+				if (returns(type, attach, v) != (v >= min && v <= max))
+					fail_msg("%s, attach type %u: returning %d", prog.ops->name,
+						 attach, v);
+				cases++;
+			}
+		}
+	}
+	print_message("compared %u return values with the kernel\n", cases);
+}
+
+static void test_attach_types(void **state)
+{
+	uint32_t cases = 0;
+
+	need_bpf();
+	for (uint32_t type = 0; type < skep_nprog_types; type++) {
+		const struct skep_prog_type *ops = &skep_prog_types[type];
+
+		for (uint32_t attach = 0; ops->name && attach < 2000; attach += attach < 80 ? 1 : 960) {
+			if (returns(type, attach, 0) != !ops->check_attach(attach))
+				fail_msg("%s: expected attach type %u", ops->name, attach);
+			cases++;
+		}
+	}
+	print_message("compared %u attach types with the kernel\n", cases);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_context_accesses),
+		cmocka_unit_test(test_returns),
+		cmocka_unit_test(test_attach_types),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
