@@ -13,14 +13,14 @@
 /* ---- Segments: shared, sparse memory behind a descriptor ---- */
 
 struct skep_seg {
-	int fd;			/* memfd, close-on-exec; -1 once closed */
+	int fd;			/* memfd, close-on-exec, a high number; -1 once closed */
 	void *base;		/* shared mapping */
 	size_t size;		/* bytes, whole pages */
 	uint64_t dev, ino;	/* identity */
 };
 
-/* Makes a memfd of size bytes (rounded up to pages), sealed against shrinking
- * and growing, and maps it. mode is the inode's (0600). */
+/* Makes a memfd of size bytes (rounded up to pages, mode 0600), sealed against
+ * shrinking and growing, and maps it. All zero; no memory is taken yet. */
 int skep_seg_create(struct skep_seg *seg, const char *name, size_t size);
 /* Maps the segment behind fd (dup'ed). Refuses what is not sealed: -EPERM. */
 int skep_seg_open(struct skep_seg *seg, int fd, bool writable);
@@ -29,8 +29,48 @@ void skep_seg_close(struct skep_seg *seg);
  * -ENOMEM or -ENOSPC where there is none. */
 int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len);
 /* F_SEAL_WRITE: no one can write or map writable any more. Our own writable
- * mapping is replaced by a read-only one. -EBUSY while others map it writable. */
+ * mapping is replaced by a read-only one in place, so no thread of ours may be
+ * writing. -EBUSY while others map it writable; ours is then writable again. */
 int skep_seg_freeze(struct skep_seg *seg);
+
+/* ---- Descriptors ----
+ *
+ * Those that the core keeps for itself have high numbers, so that clients see the
+ * numbers they expect; still a client may close or reuse any of them. So each is
+ * held against its inode (skep_fd_is) before it is used for anything that counts.
+ */
+
+/* An empty memfd that stands for an object; sealed, close-on-exec, mode 0600. */
+int skep_fd_make(const char *name);
+/* Device and inode behind fd: 0, or -EBADF. */
+int skep_fd_stat(int fd, uint64_t *dev, uint64_t *ino);
+bool skep_fd_is(int fd, uint64_t dev, uint64_t ino);
+/* A new open file description of the same inode. access: O_RDWR, O_RDONLY, O_WRONLY.
+ * high: for the core's own use. -ENOSYS where neither /proc nor the privilege to open by
+ * handle is there. */
+int skep_fd_reopen(int fd, int access, bool high);
+/* Closes fd if it still is that inode. */
+void skep_fd_close(int fd, uint64_t dev, uint64_t ino);
+/* Access mode of the description: O_RDWR, O_RDONLY, O_WRONLY, or -errno. */
+int skep_fd_access(int fd);
+/* Locks one byte of the inode for the lifetime of the open file description (never
+ * blocks): 0, -EAGAIN if another description holds it exclusively, -errno. */
+int skep_fd_hold(int fd, uint64_t byte);
+/* 1: a description other than fd's holds a byte in [byte, byte + len) (len 0: to the
+ * end of all offsets); 0: none; -errno. *next may be NULL, else gets the byte found. */
+int skep_fd_held(int fd, uint64_t byte, uint64_t len, uint64_t *next);
+
+/* Notices that descriptions of watched inodes are closed. */
+int skep_watch_open(void);
+int skep_watch_add(int watch, int fd);	/* a number for this inode, or -errno */
+void skep_watch_remove(int watch, int wd);
+/* The numbers of inodes of which descriptions were closed since, at most n: how many,
+ * 0 if none, -EOVERFLOW if some were missed, -errno. Never blocks. */
+int skep_watch_read(int watch, int *wds, int n);
+
+/* ---- Private memory that a forked child finds zeroed ---- */
+void *skep_wipe_alloc(size_t size);	/* NULL: no memory */
+void skep_wipe_free(void *p, size_t size);
 
 /* ---- Code memory, never writable and executable at once ---- */
 
@@ -56,7 +96,13 @@ uint64_t skep_jiffies(void);	/* CONFIG_HZ of the presented kernel: 250 */
 /* Sleeps while *word == val, at most ns (0: for ever). Words may lie in shared memory. */
 int skep_futex_wait(const uint32_t *word, uint32_t val, uint64_t ns);
 int skep_futex_wake(const uint32_t *word, int n);
-void skep_cpu_relax(void);
+void skep_cpu_relax(void);	/* within a spinning loop */
+void skep_cpu_yield(void);	/* lets another thread run */
+
+/* ---- Threads and processes ---- */
+uint32_t skep_tid(void);		/* of the calling thread, below 2^22 */
+bool skep_tid_gone(uint32_t tid);	/* certainly no such thread in our pid namespace */
+uint32_t skep_pidns(void);		/* a tag of the pid namespace, 0: unknown */
 
 /* ---- Own memory, safely ---- */
 /* Copies from any address of this process: -EFAULT instead of a signal. */

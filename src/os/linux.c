@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Linux: segments, code memory, clocks, waiting, own memory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/linux.h"
+#include "os/os.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static size_t page_up(size_t size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (size + page - 1) & ~(page - 1);
+}
+
+/* ---- Segments ---- */
+
+int skep_seg_create(struct skep_seg *seg, const char *name, size_t size)
+{
+	size_t len = page_up(size ? size : 1);
+	int fd, err;
+
+	*seg = (struct skep_seg){.fd = -1};
+	if (len < size || len > (size_t)PTRDIFF_MAX)
+		return -E2BIG;
+	fd = skep_linux_memfd(name);
+	if (fd < 0)
+		return fd;
+	seg->fd = fd;
+	seg->size = len;
+	if (ftruncate(fd, (off_t)len) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+		err = errno == EFBIG ? -ENOMEM : -errno;
+		goto fail;
+	}
+	err = skep_fd_stat(fd, &seg->dev, &seg->ino);
+	if (err)
+		goto fail;
+	seg->base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (seg->base == MAP_FAILED) {
+		err = -errno;
+		goto fail;
+	}
+	return 0;
+fail:
+	close(fd);
+	*seg = (struct skep_seg){.fd = -1};
+	return err;
+}
+
+int skep_seg_open(struct skep_seg *seg, int fd, bool writable)
+{
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0), seals, own, err;
+	struct stat st;
+
+	*seg = (struct skep_seg){.fd = -1};
+	own = skep_linux_high(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	if (own < 0)
+		return own;
+	seals = fcntl(own, F_GET_SEALS);
+	if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_GROW)) != (F_SEAL_SHRINK | F_SEAL_GROW)) {
+		err = -EPERM;
+		goto fail;
+	}
+	if (fstat(own, &st) < 0) {
+		err = -errno;
+		goto fail;
+	}
+	if (st.st_size <= 0) {
+		err = -EINVAL;
+		goto fail;
+	}
+	seg->base = mmap(NULL, (size_t)st.st_size, prot, MAP_SHARED | MAP_NORESERVE, own, 0);
+	if (seg->base == MAP_FAILED) {
+		err = -errno;
+		seg->base = NULL;
+		goto fail;
+	}
+	seg->fd = own;
+	seg->size = (size_t)st.st_size;
+	seg->dev = st.st_dev;
+	seg->ino = st.st_ino;
+	return 0;
+fail:
+	close(own);
+	return err;
+}
+
+void skep_seg_close(struct skep_seg *seg)
+{
+	if (seg->base)
+		munmap(seg->base, seg->size);
+	skep_fd_close(seg->fd, seg->dev, seg->ino);
+	*seg = (struct skep_seg){.fd = -1};
+}
+
+int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t start = off & ~(page - 1);
+	size_t end;
+
+	if (off > seg->size || len > seg->size - off)
+		return -EINVAL;
+	if (!len)
+		return 0;
+	end = page_up(off + len);
+	if (skep_fd_is(seg->fd, seg->dev, seg->ino)) {
+		int r;
+
+		do {
+			r = fallocate(seg->fd, 0, (off_t)start, (off_t)(end - start));
+		} while (r < 0 && errno == EINTR);
+		return r < 0 ? -errno : 0;
+	}
+	/* The descriptor was closed under us; the mapping still does it. */
+	if (madvise((char *)seg->base + start, end - start, MADV_POPULATE_WRITE) < 0)
+		return errno == EFAULT ? -ENOMEM : -errno;
+	return 0;
+}
+
+int skep_seg_freeze(struct skep_seg *seg)
+{
+	int ro, err = 0;
+	void *p;
+
+	if (!skep_fd_is(seg->fd, seg->dev, seg->ino))
+		return -EBADF;
+	/* Through a read-only description, a mapping can't ever become writable and
+	 * does not count as one that may write. */
+	ro = skep_fd_reopen(seg->fd, O_RDONLY, true);
+	if (ro < 0)
+		return ro;
+	p = mmap(seg->base, seg->size, PROT_READ, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, ro, 0);
+	if (p == MAP_FAILED)
+		err = -errno;
+	else if (fcntl(seg->fd, F_ADD_SEALS, F_SEAL_WRITE) < 0)
+		err = -errno;
+	close(ro);
+	if (err && p != MAP_FAILED &&
+	    mmap(seg->base, seg->size, PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, seg->fd, 0) == MAP_FAILED)
+		err = -errno;
+	return err;
+}
+
+/* ---- Code memory ---- */
+
+int skep_exec_alloc(struct skep_exec_mem *m, size_t size)
+{
+	size_t len = page_up(size ? size : 1);
+	int fd, ro, err;
+
+	*m = (struct skep_exec_mem){.fd = -1};
+	fd = skep_linux_memfd("skep-code");
+	if (fd < 0)
+		return fd;
+	if (ftruncate(fd, (off_t)len) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
+		err = -errno;
+		goto fail;
+	}
+	/* Memory now, so that writing code can't die of SIGBUS. */
+	if (fallocate(fd, 0, 0, (off_t)len) < 0 && errno != EOPNOTSUPP) {
+		err = -errno;
+		goto fail;
+	}
+	m->rw = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (m->rw == MAP_FAILED) {
+		err = -errno;
+		goto fail;
+	}
+	/* As in freezing: what comes from a read-only description stays unwritable. */
+	ro = skep_fd_reopen(fd, O_RDONLY, true);
+	m->rx = mmap(NULL, len, PROT_READ | PROT_EXEC, MAP_SHARED, ro < 0 ? fd : ro, 0);
+	err = m->rx == MAP_FAILED ? -errno : 0;
+	if (ro >= 0)
+		close(ro);
+	if (err) {
+		munmap(m->rw, len);
+		goto fail;
+	}
+	m->size = len;
+	m->fd = fd;
+	return 0;
+fail:
+	close(fd);
+	*m = (struct skep_exec_mem){.fd = -1};
+	return err;
+}
+
+int skep_exec_seal(struct skep_exec_mem *m)
+{
+	int err = 0;
+
+	if (m->rw && munmap(m->rw, m->size) < 0)
+		return -errno;
+	m->rw = NULL;
+	if (m->fd >= 0) {
+		/* EBUSY: no read-only description was to be had; then closing the only
+		 * descriptor has to do. */
+		if (fcntl(m->fd, F_ADD_SEALS, F_SEAL_WRITE) < 0 && errno != EBUSY)
+			err = -errno;
+		close(m->fd);
+		m->fd = -1;
+	}
+#if defined(__x86_64__) || defined(__i386__)
+	/* Coherent: nothing to do. */
+#else
+	__builtin___clear_cache((char *)m->rx, (char *)m->rx + m->size);
+#endif
+	return err;
+}
+
+void skep_exec_free(struct skep_exec_mem *m)
+{
+	if (m->rw)
+		munmap(m->rw, m->size);
+	if (m->rx)
+		munmap(m->rx, m->size);
+	if (m->fd >= 0)
+		close(m->fd);
+	*m = (struct skep_exec_mem){.fd = -1};
+}
+
+/* ---- Clocks ---- */
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t skep_clock_mono(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t skep_clock_boot(void)
+{
+	return clock_ns(CLOCK_BOOTTIME);
+}
+
+uint64_t skep_clock_coarse(void)
+{
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+uint64_t skep_clock_tai(void)
+{
+	return clock_ns(CLOCK_TAI);
+}
+
+uint64_t skep_jiffies(void)
+{
+	/* The kernel starts its counter five minutes before the wrap of 32 bits. */
+	return clock_ns(CLOCK_MONOTONIC_COARSE) / (1000000000u / 250) +
+	       (uint64_t)(uint32_t)(-300 * 250);
+}
+
+/* ---- Waiting ---- */
+
+int skep_futex_wait(const uint32_t *word, uint32_t val, uint64_t ns)
+{
+	struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+	if (syscall(SYS_futex, word, FUTEX_WAIT, val, ns ? &ts : NULL, NULL, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+int skep_futex_wake(const uint32_t *word, int n)
+{
+	long r = syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
+
+	return r < 0 ? -errno : (int)r;
+}
+
+void skep_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield" ::: "memory");
+#else
+	__asm__ volatile("" ::: "memory");
+#endif
+}
+
+void skep_cpu_yield(void)
+{
+	sched_yield();
+}
+
+/* ---- Threads and processes ---- */
+
+uint32_t skep_tid(void)
+{
+	return (uint32_t)syscall(SYS_gettid);
+}
+
+bool skep_tid_gone(uint32_t tid)
+{
+	return tid && kill((pid_t)tid, 0) < 0 && errno == ESRCH;
+}
+
+uint32_t skep_pidns(void)
+{
+	struct stat st;
+
+	return stat("/proc/self/ns/pid", &st) < 0 ? 0 : (uint32_t)st.st_ino;
+}
+
+void *skep_wipe_alloc(size_t size)
+{
+	void *p;
+
+	size = page_up(size);
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	if (madvise(p, size, MADV_WIPEONFORK) < 0) {
+		munmap(p, size);
+		return NULL;
+	}
+	return p;
+}
+
+void skep_wipe_free(void *p, size_t size)
+{
+	if (p)
+		munmap(p, page_up(size));
+}
+
+/* ---- Own memory, safely ----
+ *
+ * process_vm_readv on oneself: a system call, but one that needs no descriptor, no
+ * signal handler, and no guess about what is mapped, which another thread may unmap
+ * at any moment. Callers that know a range to be mapped copy it themselves.
+ */
+
+static long copy_vm(void *dst, const void *src, size_t len, bool write)
+{
+	struct iovec here = {write ? (void *)(uintptr_t)src : dst, len};
+	struct iovec there = {write ? dst : (void *)(uintptr_t)src, len};
+	long n = syscall(write ? SYS_process_vm_writev : SYS_process_vm_readv, getpid(), &here, 1UL,
+			 &there, 1UL, 0UL);
+
+	/* EINVAL: the length wraps round, which is no address either. */
+	return n < 0 ? (errno == EINVAL ? -EFAULT : -errno) : n;
+}
+
+static int copy_all(void *dst, const void *src, size_t len, bool write)
+{
+	while (len) {
+		long n = copy_vm(dst, src, len, write);
+
+		if (n <= 0)
+			return n < 0 ? (int)n : -EFAULT;
+		dst = (char *)dst + n;
+		src = (const char *)src + n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int skep_probe_read(void *dst, const void *src, size_t len)
+{
+	return copy_all(dst, src, len, false);
+}
+
+int skep_probe_write(void *dst, const void *src, size_t len)
+{
+	return copy_all(dst, src, len, true);
+}
+
+long skep_probe_read_str(char *dst, const void *src, size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), done = 0;
+	const char *from = src;
+
+	/* Up to the end of a page at a time: a string may end right before a hole. */
+	while (done < len) {
+		size_t n = page - ((uintptr_t)from & (page - 1));
+		const char *end;
+		int err;
+
+		if (n > len - done)
+			n = len - done;
+		if (n > 256)
+			n = 256;
+		err = skep_probe_read(dst + done, from, n);
+		if (err)
+			return err;
+		end = memchr(dst + done, 0, n);
+		if (end)
+			return end - dst + 1;
+		done += n;
+		from += n;
+	}
+	/* Cut off, and terminated as the kernel's helper does. */
+	if (len)
+		dst[len - 1] = 0;
+	return (long)len;
+}
+
+/* ---- The machine ---- */
+
+uint32_t skep_possible_cpus(void)
+{
+	FILE *f = fopen("/sys/devices/system/cpu/possible", "re");
+	unsigned lo, hi, n = 0;
+	long conf;
+	int c = ',';
+
+	while (f && c == ',' && fscanf(f, "%u", &lo) == 1) {
+		hi = lo;
+		c = getc(f);
+		if (c == '-') {
+			if (fscanf(f, "%u", &hi) != 1)
+				break;
+			c = getc(f);
+		}
+		if (hi < lo || hi > 65535)
+			break;
+		n = hi + 1 > n ? hi + 1 : n;
+	}
+	if (f)
+		fclose(f);
+	if (n)
+		return n;
+	conf = sysconf(_SC_NPROCESSORS_CONF);
+	return conf > 0 ? (uint32_t)conf : 1;
+}
+
+uint64_t skep_random(void)
+{
+	uint64_t v;
+
+	if (getrandom(&v, sizeof(v), GRND_NONBLOCK) == sizeof(v))
+		return v;
+	/* Early boot: good enough for hash seeds and lock bytes, which only must differ. */
+	v = clock_ns(CLOCK_MONOTONIC) ^ ((uint64_t)getpid() << 40) ^ (uintptr_t)&v;
+	v = (v ^ (v >> 30)) * 0xbf58476d1ce4e5b9u;
+	v = (v ^ (v >> 27)) * 0x94d049bb133111ebu;
+	return v ^ (v >> 31);
+}
