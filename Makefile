@@ -8,6 +8,11 @@
 #
 # Sources are found by folder: a new file needs no line here.
 
+# V=1 shows the commands.
+V     ?=
+MAKEFLAGS += $(if $(V),,-s)
+JOBS  := $(shell nproc)
+
 SAN   ?=
 BUILD ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 comma := ,
@@ -90,6 +95,24 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/libskep-parts.a $(BUILD)/libsk
 $(BUILD)/skep.pc: Makefile include/skep.h
 	@mkdir -p $(@D)
 	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: skep\nDescription: eBPF in user space\nVersion: %s\nLibs: -L$${libdir} -lskep\nLibs.private: -pthread\nCflags: -I$${includedir}\n' $(PREFIX) $(VERSION) > $@
+
+# Installing needs root or sudo, and only when something is missing.
+deps:
+	@scripts/deps.sh $(DEPS)
+
+test: DEPS := test
+test: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror all tests
+	@test/run.sh $(BUILD) $(TESTS)
+
+bench: DEPS := bench
+bench: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all benches
+	@for b in $(BENCHES); do $$b || exit 1; done
+
+lint: DEPS := lint
+lint: deps
+	@scripts/lint.sh
 
 clean:
 	rm -rf $(BUILD)

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what building, testing and running skep needs on Debian 12, from the
+# distribution's packages. Does nothing (and asks for nothing) when all is there.
+#   scripts/deps.sh [build] [test] [lint] [bench] [fuzz]      default: build
+set -eu
+
+build="gcc make libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev clang llvm"
+run="iproute2 python3-minimal python3 curl"
+test="$run libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool"
+lint="clang-format clang-tidy cppcheck"
+bench="$test"
+fuzz="clang"
+
+want=$build
+for part in "$@"; do
+	case $part in
+	build | run | test | lint | bench | fuzz) want="$want ${!part}" ;;
+	*) echo "deps.sh: unknown part '$part'" >&2; exit 2 ;;
+	esac
+done
+
+installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | sed -n 's/^ii *//p')
+missing=
+for p in $(printf '%s\n' $want | sort -u); do
+	grep -qx "$p" <<<"$installed" || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+
+sudo=
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "deps.sh: these packages are missing and you are not root:$missing" >&2
+		echo "deps.sh: as root, run: apt-get install$missing" >&2
+		exit 1
+	}
+	sudo=sudo
+fi
+echo "Installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
