@@ -89,4 +89,9 @@ skep_helper_fn skep_help_xdp_get_buff_len __attribute__((weak));
 skep_helper_fn skep_help_xdp_load_bytes __attribute__((weak));
 skep_helper_fn skep_help_xdp_store_bytes __attribute__((weak));
 
+/* What LD_ABS and LD_IND become. */
+skep_helper_fn skep_help_load_8 __attribute__((weak));
+skep_helper_fn skep_help_load_16 __attribute__((weak));
+skep_helper_fn skep_help_load_32 __attribute__((weak));
+
 #endif

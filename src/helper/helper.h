@@ -83,7 +83,13 @@ struct skep_helper {
 	uint8_t flags;
 };
 
-#define SKEP_MAX_HELPERS 212
+/* Functions that only rewritten programs call (verifier/rewrite.c): rows without a name, so
+ * that no program can ask for them. Arguments: skb, offset; result < 0: no such bytes. */
+#define SKEP_HELPER_LOAD_8  212
+#define SKEP_HELPER_LOAD_16 213
+#define SKEP_HELPER_LOAD_32 214
+
+#define SKEP_MAX_HELPERS 215
 /* By BPF_FUNC_ id; rows without a name are not there. */
 extern const struct skep_helper skep_helpers[SKEP_MAX_HELPERS];
 

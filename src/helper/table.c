@@ -180,5 +180,10 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(clone_redirect, SKB_RW, INT, CHG, CTX, NUM, NUM),
 	H(redirect_peer, TC, INT, 0, NUM, NUM),
 	H(redirect_neigh, TC, INT, 0, NUM, RMEM | NULLABLE, SIZE0, NUM),
+
+	/* Not for programs: what LD_ABS and LD_IND become */
+	[SKEP_HELPER_LOAD_8] = {.fn = skep_help_load_8},
+	[SKEP_HELPER_LOAD_16] = {.fn = skep_help_load_16},
+	[SKEP_HELPER_LOAD_32] = {.fn = skep_help_load_32},
 };
 /* clang-format on */

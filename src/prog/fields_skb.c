@@ -10,6 +10,7 @@
 #define W   SKEP_CTX_W
 #define RWA (SKEP_CTX_R | SKEP_CTX_W | SKEP_CTX_ANYSIZE)
 #define P   SKEP_CTX_PRIV
+#define G   SKEP_CTX_GUARD16
 
 /* clang-format off */
 /* F(field, kind, SCHED_CLS and SCHED_ACT, SOCKET_FILTER, CGROUP_SKB, LWT_*) */
@@ -17,7 +18,7 @@
 	F(len, SCALAR, RN, RN, RN, RN) \
 	F(pkt_type, SCALAR, RN, RN, RN, RN) \
 	F(mark, SCALAR, RN | W, RN, RN | W, RN | W) \
-	F(queue_mapping, SCALAR, RN | W, RN, RN, RN) \
+	F(queue_mapping, SCALAR, RN | W | G, RN, RN, RN) \
 	F(protocol, SCALAR, RN, RN, RN, RN) \
 	F(vlan_present, SCALAR, RN, RN, RN, RN) \
 	F(vlan_tci, SCALAR, RN, RN, RN, RN) \
