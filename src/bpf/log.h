@@ -25,8 +25,9 @@ struct skep_log {
 	char *user;		/* caller's buffer; NULL: only count */
 	uint32_t user_size;
 	uint64_t start, end;	/* positions of what is kept in an endless text */
-	uint64_t max;		/* largest end seen: the true size without NUL */
-	char *ring;		/* private copy while rotating, user_size bytes */
+	uint64_t max;		/* the size that would have sufficed, NUL included */
+	char *ring;		/* private copy, grows up to user_size bytes */
+	uint32_t ring_size;
 };
 
 /* Checks the arguments as the kernel does (-EINVAL) and prepares the log. */

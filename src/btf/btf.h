@@ -21,7 +21,8 @@ struct skep_btf {
 	uint32_t ntypes;		/* ids below this are valid, void included */
 	const char *strings;
 	uint32_t strings_len;
-	void *data;			/* the whole, owned */
+	void *data;			/* the whole */
+	void *mem;			/* the allocation that data lies in, owned */
 	uint32_t data_size;
 	const struct skep_btf *base;	/* vmlinux for module BTF, else NULL */
 	uint32_t *resolved_size;	/* by id, 0: no size */
