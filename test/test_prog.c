@@ -153,7 +153,8 @@ static void test_attach_types(void **state)
 	for (uint32_t type = 0; type < skep_nprog_types; type++) {
 		const struct skep_prog_type *ops = &skep_prog_types[type];
 
-		for (uint32_t attach = 0; ops->name && attach < 2000; attach += attach < 80 ? 1 : 960) {
+		for (uint32_t attach = 0; ops->name && attach < 2000;
+		     attach += attach < 80 ? 1 : 960) {
 			if (returns(type, attach, 0) != !ops->check_attach(attach))
 				fail_msg("%s: expected attach type %u", ops->name, attach);
 			cases++;

@@ -142,6 +142,11 @@ struct skep_image {
 	uint32_t nsubprogs;
 };
 
+void skep_image_free(struct skep_image *image);
+/* An image of instructions that nobody verified and nothing refers to but itself
+ * (tests, benches): copies them, finds subprograms and their stacks, knows no facts. */
+int skep_image_raw(struct skep_image *image, const struct bpf_insn *insns, uint32_t len);
+
 /* ---- Interpreter: the reference ---- */
 
 /* insns bound for this process: relocs applied, helper imm left as id. */
