@@ -31,20 +31,32 @@ struct skep_object {
 	uint32_t id;		/* from 1, rising, per kind; 0 once retired */
 	uint64_t dev, ino;	/* of its handle */
 	int fd;			/* the instance's own descriptor; carries no lock */
-	_Atomic uint32_t refs;	/* of this process, see above */
-	bool user;		/* some handle may still be held by a user */
+	_Atomic uint32_t refs;	/* of this process, see above; all users together count as one */
 	uid_t uid;
 	uint64_t created_ns;	/* CLOCK_BOOTTIME */
-	void (*destroy)(struct skep_object *obj);	/* last reference gone; may be deferred */
-	struct skep_object *next_ino;
+	/* Last reference gone, and no running program can see it any more: frees it. */
+	void (*destroy)(struct skep_object *obj);
+	/* The rest is handle.c's, under its mutex. */
+	bool user;		/* some handle may still be held by a user */
+	bool keep;		/* handles can't be told apart: held until skep_close() */
+	bool own_fd;		/* fd is the object layer's to close */
+	_Atomic bool modes;	/* handles with restricted access were given out */
+	_Atomic bool lost;	/* somebody closed fd */
+	int wd;			/* number of its watch, -1: none */
+	bool pending;		/* in the list of those to ask about */
+	uint64_t closed_ns, asked_ns;
+	struct skep_object *next_wd, *next_pending;
 };
 
-/* One kind's table of ids. */
+/* One kind's ids, rising: written under skep->lock so that at every instant a reader
+ * without the lock (a forked child) finds the entries consistent. */
+struct skep_ids;
 struct skep_table {
-	struct skep_object **slot;	/* by id - 1 */
-	uint32_t cap, last;
+	struct skep_ids *_Atomic ids;
+	uint32_t last;
 };
 
+struct skep_inodes;
 struct skep_pins;
 struct skep_slots;	/* CPU slots, in a shared segment (exec/slot.c) */
 struct skep_parts;	/* participants (os/participant.h) */
@@ -55,41 +67,72 @@ struct skep {
 	struct skep_opts opts;
 	uint32_t cpus;
 	pid_t pid;			/* the process that made it; a fork is not it */
+	uint32_t *mine;			/* 1; 0 in a forked child, see skep_forked() */
+	_Atomic bool closed;		/* skep_close() was called */
+	_Atomic uint32_t holds;		/* one while open, one per object and environment */
 	pthread_rwlock_t lock;		/* tables below */
 	struct skep_table tables[SKEP_KIND_MAX];
-	struct skep_object **by_ino;	/* hash table */
-	uint32_t by_ino_size, nobjects;
+	struct skep_inodes *_Atomic inodes;
 	struct skep_handles *handles;
 	struct skep_pins *pins;
 	struct skep_slots *slots;
 	struct skep_parts *parts;
 	struct skep_btf *vmlinux;	/* the types that skep presents (btf/vmlinux.c) */
-	struct skep_env *_Atomic envs;	/* for epochs */
-	_Atomic uint64_t epoch;
-	struct skep_deferred *deferred;
-	pthread_mutex_t defer_lock;
+	struct skep_env *_Atomic envs;	/* for epochs: open and closed ones, only ever pushed */
+	_Atomic uint64_t epoch;		/* rises with every skep_defer() */
+	struct skep_deferred *_Atomic deferred;
+	_Atomic uint64_t deferred_max;	/* largest epoch in that list */
 	_Atomic uint32_t stats_enabled;	/* holders of BPF_ENABLE_STATS */
 	pthread_mutex_t printk_lock;
 };
 
+/* In a process forked from the instance's: objects known at the fork can be looked up
+ * and used; what would change the tables answers -ENOTCONN. */
+static inline bool skep_forked(const struct skep *skep)
+{
+	return !__atomic_load_n(skep->mine, __ATOMIC_RELAXED);
+}
+/* 0, or -ENOTCONN if the instance has ended or is another process's. */
+int skep_check_owner(const struct skep *skep);
+/* Keeps struct skep itself in memory beyond skep_close(). */
+void skep_hold(struct skep *skep);
+void skep_release(struct skep *skep);
+
 /* Makes the handle's inode for obj (obj->fd), assigns the next id, enters it. For maps
- * the data segment's memfd is the handle (pass its fd); others pass -1. */
+ * the data segment's memfd is the handle: pass its fd, which stays the caller's to close;
+ * others pass -1. obj has one reference then, the caller's, and destroy must be set. */
 int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind kind, int fd);
 /* Hands out a new descriptor (its own open file description, with a lock).
- * flags: 0, O_RDONLY or O_WRONLY semantics as BPF_F_RDONLY/WRONLY ask. */
+ * flags: 0, BPF_F_RDONLY or BPF_F_WRONLY. From now on users hold the object too. */
 int skep_object_fd(struct skep_object *obj, int flags);
-/* The object behind fd, with a reference taken: -EBADF not ours or closed,
- * -EINVAL another kind. *writable / *readable may be NULL. */
+/* The object behind fd, with a reference taken: -EBADF closed, -EINVAL not ours or
+ * another kind (SKEP_KIND_NONE takes any), -ENOTCONN the instance has ended.
+ * *writable / *readable may be NULL. */
 int skep_object_get(struct skep *skep, int fd, enum skep_kind kind, struct skep_object **out);
 int skep_object_get_mode(struct skep *skep, int fd, enum skep_kind kind, struct skep_object **out,
 			 bool *readable, bool *writable);
+/* With a reference taken; NULL: no such id. */
 struct skep_object *skep_object_by_id(struct skep *skep, enum skep_kind kind, uint32_t id);
+/* The smallest id above after, 0 if there is none. */
 uint32_t skep_object_next_id(struct skep *skep, enum skep_kind kind, uint32_t after);
 void skep_object_ref(struct skep_object *obj);
 void skep_object_put(struct skep_object *obj);
-/* Looks for objects that no user holds any more and collects them. Cheap when
- * nothing was closed since the last time. */
+/* Looks for objects that no user holds any more and collects them: to be called by
+ * commands that make objects or ask for ids. One system call when nothing was closed
+ * since the last time. */
 void skep_collect(struct skep *skep);
+
+/* Between instance.c, object.c and handle.c. */
+int skep_handles_open(struct skep *skep);
+void skep_handles_close(struct skep *skep);
+/* Users no longer hold anything: at the end of the instance. */
+void skep_handles_drop(struct skep *skep);
+void skep_handle_forget(struct skep_object *obj);
+void skep_handle_adopt(struct skep_object *obj, int fd);
+/* Calls fn for every object, references held meanwhile by the tables' lock. */
+void skep_objects_walk(struct skep *skep, void (*fn)(struct skep_object *obj, void *arg),
+		       void *arg);
+void skep_objects_free(struct skep *skep);
 
 /* ---- Programs ---- */
 

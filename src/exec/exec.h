@@ -62,26 +62,32 @@ struct skep_env {
 	void *ctx;			/* the run's internal context */
 	struct skep_redirect redirect;
 	struct skep_checker *checker;	/* checked mode, else NULL */
-	uint64_t epoch;			/* see skep_enter(); 0 outside */
+	_Atomic uint64_t epoch;		/* of the instance when it entered; 0 outside */
+	uint64_t self;			/* the thread's identity while inside */
+	_Atomic uint32_t open;		/* 0: closed, may be opened again */
 	uint64_t prandom;		/* state of get_prandom_u32 */
 	uint32_t depth;			/* nested runs on this env */
 	struct skep_env *next;		/* the instance's list */
 	void *jit_stack;		/* reserved for the JIT's entry code */
-	void *scratch;			/* per-env buffers of helpers (src/helper) */
+	void *scratch;			/* buffers of helpers (src/helper): one malloc, freed with it */
 	struct skep_reserved *reserved;	/* ring buffer records not yet committed (map/ringbuf.c) */
 	uint32_t nreserved, reserved_cap; /* skep_env_close() frees the array */
 };
 
-/* Opens and closes an environment (registered with the instance). */
+/* Opens and closes an environment (registered with the instance). A signal handler that
+ * runs programs needs an environment of its own. */
 int skep_env_open(struct skep_env **out, struct skep *skep);
 void skep_env_close(struct skep_env *env);
 
 /* Claims a CPU slot and an epoch; every run lies between enter and leave. Nests.
- * Blocks while all slots are taken. skep_leave() gives both back. */
+ * Blocks while all slots are taken; a thread that is inside with another environment
+ * shares that one's slot, as an interrupt shares the CPU. skep_leave() gives both back. */
 void skep_enter(struct skep_env *env);
 void skep_leave(struct skep_env *env);
 
-/* Calls fn(arg) once no thread is inside that was there when this was called. */
+/* Calls fn(arg) once no thread is inside that was there when this was called: at once, or
+ * in somebody's skep_leave(), skep_defer() or skep_collect(). Without memory to remember
+ * it, it is never called. */
 void skep_defer(struct skep *skep, void (*fn)(void *arg), void *arg);
 
 /* ---- Images ---- */

@@ -311,6 +311,26 @@ void skep_cpu_yield(void)
 	sched_yield();
 }
 
+void skep_sleep(uint64_t ns)
+{
+	struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+	nanosleep(&ts, NULL);
+}
+
+uint64_t skep_signals_block(void)
+{
+	uint64_t all = ~0ull, old = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(old));
+	return old;
+}
+
+void skep_signals_restore(uint64_t old)
+{
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
+}
+
 /* ---- Threads and processes ---- */
 
 uint32_t skep_tid(void)

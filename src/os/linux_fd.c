@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -189,6 +190,37 @@ int skep_watch_add(int watch, int fd)
 void skep_watch_remove(int watch, int wd)
 {
 	inotify_rm_watch(watch, wd);
+}
+
+/* All anonymous inodes are one, so only the name tells a watch from others. */
+static bool is_watch(int fd)
+{
+	static const char name[] = "anon_inode:inotify";
+	char path[64], link[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", fd);
+	n = readlink(path, link, sizeof(link));
+	if (n < 0)
+		return errno != ENOENT && fcntl(fd, F_GETFD) >= 0;
+	return (size_t)n >= strlen(name) && !memcmp(link, name, strlen(name));
+}
+
+int skep_watch_pending(int watch)
+{
+	int bytes;
+
+	if (ioctl(watch, FIONREAD, &bytes) < 0)
+		return -EBADF;
+	if (!bytes)
+		return 0;
+	return is_watch(watch) ? 1 : -EBADF;
+}
+
+void skep_watch_close(int watch)
+{
+	if (watch >= 0 && is_watch(watch))
+		close(watch);
 }
 
 int skep_watch_read(int watch, int *wds, int n)

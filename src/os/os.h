@@ -64,6 +64,9 @@ int skep_fd_held(int fd, uint64_t byte, uint64_t len, uint64_t *next);
 int skep_watch_open(void);
 int skep_watch_add(int watch, int fd);	/* a number for this inode, or -errno */
 void skep_watch_remove(int watch, int wd);
+/* 1: there is something to read, 0: nothing; -EBADF if the descriptor is no watch any more. */
+int skep_watch_pending(int watch);
+void skep_watch_close(int watch);
 /* The numbers of inodes of which descriptions were closed since, at most n: how many,
  * 0 if none, -EOVERFLOW if some were missed, -errno. Never blocks. */
 int skep_watch_read(int watch, int *wds, int n);
@@ -98,6 +101,10 @@ int skep_futex_wait(const uint32_t *word, uint32_t val, uint64_t ns);
 int skep_futex_wake(const uint32_t *word, int n);
 void skep_cpu_relax(void);	/* within a spinning loop */
 void skep_cpu_yield(void);	/* lets another thread run */
+void skep_sleep(uint64_t ns);
+/* Blocks all signals of this thread; restore with what it returns. */
+uint64_t skep_signals_block(void);
+void skep_signals_restore(uint64_t old);
 
 /* ---- Threads and processes ---- */
 uint32_t skep_tid(void);		/* of the calling thread, below 2^22 */

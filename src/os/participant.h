@@ -5,8 +5,8 @@
  * A participant is one process image. It owns a byte of the participants file
  * through an OFD lock that a mapping keeps (MADV_DONTFORK): it ends with exec,
  * exit and SIGKILL, and needs no descriptor. Locks in shared segments name the
- * participant, its generation and the thread; a lock whose owner is gone is
- * taken over, and whoever takes it over repairs what it protects.
+ * participant (a number never used twice) and the thread; a lock whose owner is
+ * gone is taken over, and whoever takes it over repairs what it protects.
  */
 #ifndef SKEP_PARTICIPANT_H
 #define SKEP_PARTICIPANT_H

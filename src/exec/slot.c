@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPU slots: entering and leaving programs.
+ *
+ * A slot's word names the thread that holds it. The first free one that an
+ * environment tries is the one it used last, so an undisturbed entry is one
+ * atomic. Exclusive use of the slot is what makes per-CPU increments exact.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "bpf/instance.h"
+#include "exec/exec.h"
+#include "exec/slot.h"
+#include "os/os.h"
+#include "os/participant.h"
+
+#define SPINS    50
+#define WAIT_MIN 1000000ull /* ns */
+#define WAIT_MAX 16000000ull
+
+struct slot {
+	_Atomic uint64_t owner; /* skep_self() of the holder, 0: free */
+	uint32_t extra; /* the holder's further environments in this slot */
+	uint32_t pad[13];
+};
+
+/* In shared memory. */
+struct slots_shared {
+	_Atomic uint32_t seq; /* rises when a slot is freed for a waiter */
+	_Atomic uint32_t waiting; /* somebody may be waiting for that */
+	uint32_t pad[14];
+	struct slot slot[];
+};
+
+struct skep_slots {
+	struct skep_seg seg;
+	struct slots_shared *shared;
+	struct skep_parts *parts;
+	uint32_t n;
+};
+
+int skep_slots_create(struct skep_slots **out, struct skep_parts *parts, uint32_t n)
+{
+	struct skep_slots *slots = calloc(1, sizeof(*slots));
+	size_t size = sizeof(struct slots_shared) + (size_t)n * sizeof(struct slot);
+	int err;
+
+	if (!slots)
+		return -ENOMEM;
+	err = skep_seg_create(&slots->seg, "skep-slots", size);
+	if (err) {
+		free(slots);
+		return err;
+	}
+	err = skep_seg_reserve(&slots->seg, 0, size);
+	if (err) {
+		skep_seg_close(&slots->seg);
+		free(slots);
+		return err;
+	}
+	slots->shared = slots->seg.base;
+	slots->parts = parts;
+	slots->n = n;
+	*out = slots;
+	return 0;
+}
+
+void skep_slots_close(struct skep_slots *slots)
+{
+	if (!slots)
+		return;
+	skep_seg_close(&slots->seg);
+	free(slots);
+}
+
+/* One atomic, which is also the barrier between env->epoch and what follows. */
+static inline uint64_t take(struct slot *slot, uint64_t old, uint64_t self)
+{
+	atomic_compare_exchange_strong(&slot->owner, &old, self);
+	return old;
+}
+
+/* One pass over all slots: the number of the one that is ours now, or -1. */
+static int64_t scan(struct skep_slots *slots, uint32_t first, uint64_t self, bool dead)
+{
+	uint32_t k;
+
+	for (k = 0; k < slots->n; k++) {
+		uint32_t i = (first + k) % slots->n;
+		struct slot *slot = &slots->shared->slot[i];
+		uint64_t owner = atomic_load_explicit(&slot->owner, memory_order_relaxed);
+
+		/* Ours alone decides over extra, so no atomic is needed. */
+		if (owner == self) {
+			slot->extra++;
+			return i;
+		}
+		if (!owner && !take(slot, 0, self))
+			return i;
+		if (dead && owner && !skep_alive(slots->parts, owner) &&
+		    take(slot, owner, self) == owner) {
+			slot->extra = 0;
+			return i;
+		}
+	}
+	return -1;
+}
+
+static __attribute__((noinline)) void claim_slow(struct skep_slots *slots, struct skep_env *env,
+						 uint64_t self)
+{
+	struct slots_shared *sh = slots->shared;
+	uint64_t wait = WAIT_MIN;
+	bool dead = false, waited = false;
+	uint32_t round = 0;
+	int64_t got;
+
+	while ((got = scan(slots, env->cpu, self, dead)) < 0) {
+		uint32_t seq;
+
+		if (round++ < SPINS) {
+			skep_cpu_relax();
+			continue;
+		}
+		seq = atomic_load(&sh->seq);
+		atomic_store(&sh->waiting, 1);
+		got = scan(slots, env->cpu, self, false);
+		if (got >= 0)
+			break;
+		/* Whoever frees a slot reads `waiting` without a barrier after it, which
+		 * keeps leaving cheap; should it just miss us, the time limit helps. */
+		dead = skep_futex_wait((const uint32_t *)&sh->seq, seq, wait) == -ETIMEDOUT;
+		waited = true;
+		if (dead && wait < WAIT_MAX)
+			wait *= 2;
+	}
+	/* We took one wake-up; others may be waiting still. */
+	if (waited)
+		atomic_store(&sh->waiting, 1);
+	env->cpu = (uint32_t)got;
+}
+
+void skep_enter(struct skep_env *env)
+{
+	struct skep *skep = env->skep;
+	struct skep_slots *slots = skep->slots;
+	uint64_t self;
+
+	if (env->depth++)
+		return;
+	self = skep_self(slots->parts);
+	env->self = self;
+	/* Released, because leaving the epoch before happens before whoever sees this one. */
+	atomic_store_explicit(&env->epoch, atomic_load_explicit(&skep->epoch, memory_order_acquire),
+			      memory_order_release);
+	if (__builtin_expect(take(&slots->shared->slot[env->cpu], 0, self) != 0, 0))
+		claim_slow(slots, env, self);
+#if !defined(__x86_64__)
+	atomic_thread_fence(memory_order_seq_cst);
+#endif
+}
+
+static __attribute__((noinline)) void wake(struct slots_shared *sh)
+{
+	atomic_store(&sh->waiting, 0);
+	atomic_fetch_add(&sh->seq, 1);
+	skep_futex_wake((const uint32_t *)&sh->seq, 1);
+}
+
+void skep_leave(struct skep_env *env)
+{
+	struct skep *skep = env->skep;
+	struct skep_slots *slots = skep->slots;
+	struct slot *slot;
+	uint64_t epoch, self;
+
+	if (--env->depth)
+		return;
+	epoch = atomic_load_explicit(&env->epoch, memory_order_relaxed);
+	slot = &slots->shared->slot[env->cpu];
+	/* A child that was forked inside holds nothing: the slot is its parent's. */
+	self = skep_self(slots->parts);
+	if (atomic_load_explicit(&slot->owner, memory_order_relaxed) == self) {
+		if (slot->extra)
+			slot->extra--;
+		else
+			atomic_store_explicit(&slot->owner, 0, memory_order_release);
+	}
+	atomic_store_explicit(&env->epoch, 0, memory_order_release);
+	if (__builtin_expect(atomic_load_explicit(&slots->shared->waiting, memory_order_relaxed),
+			     0))
+		wake(slots->shared);
+	/* Only who was in there early enough can have been in the way. */
+	if (__builtin_expect(
+		    epoch <= atomic_load_explicit(&skep->deferred_max, memory_order_relaxed), 0))
+		skep_defer_poll(skep);
+}
