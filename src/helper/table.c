@@ -15,8 +15,8 @@
 
 #define ALL    (~0ull)
 #define TC     (T(SCHED_CLS) | T(SCHED_ACT))
-#define LWT	(T(LWT_IN) | T(LWT_OUT) | T(LWT_XMIT) | T(LWT_SEG6LOCAL))
-#define SKB_RW (TC | T(LWT_XMIT))	/* may change packets */
+#define LWT    (T(LWT_IN) | T(LWT_OUT) | T(LWT_XMIT) | T(LWT_SEG6LOCAL))
+#define SKB_RW (TC | T(LWT_XMIT)) /* may change packets */
 #define TRACE                                                                                      \
 	(T(KPROBE) | T(TRACEPOINT) | T(PERF_EVENT) | T(RAW_TRACEPOINT) |                           \
 	 T(RAW_TRACEPOINT_WRITABLE) | T(TRACING))
@@ -30,21 +30,21 @@
 /* Types that get the helpers of networking, coarse time among them. */
 #define NETLIKE                                                                                    \
 	(T(SOCKET_FILTER) | TC | T(XDP) | T(CGROUP_SKB) | T(CGROUP_SOCK) | LWT | T(SOCK_OPS) |     \
-	 T(SK_SKB) | T(SK_MSG) | T(CGROUP_SOCK_ADDR) | T(SK_REUSEPORT) |       \
-	 T(FLOW_DISSECTOR) | T(CGROUP_SYSCTL) | T(SK_LOOKUP))
+	 T(SK_SKB) | T(SK_MSG) | T(CGROUP_SOCK_ADDR) | T(SK_REUSEPORT) | T(FLOW_DISSECTOR) |       \
+	 T(CGROUP_SYSCTL) | T(SK_LOOKUP))
 
 /* ---- Arguments ---- */
 
-#define NUM   SKEP_ARG_ANYTHING
-#define MAP   SKEP_ARG_CONST_MAP_PTR
-#define KEY   SKEP_ARG_MAP_KEY
-#define VALUE SKEP_ARG_MAP_VALUE
-#define CTX   SKEP_ARG_CTX
-#define RMEM  (SKEP_ARG_MEM | SKEP_ARG_RDONLY)
-#define WMEM  (SKEP_ARG_MEM | SKEP_ARG_UNINIT | SKEP_ARG_WRITE)
+#define NUM      SKEP_ARG_ANYTHING
+#define MAP      SKEP_ARG_CONST_MAP_PTR
+#define KEY      SKEP_ARG_MAP_KEY
+#define VALUE    SKEP_ARG_MAP_VALUE
+#define CTX      SKEP_ARG_CTX
+#define RMEM     (SKEP_ARG_MEM | SKEP_ARG_RDONLY)
+#define WMEM     (SKEP_ARG_MEM | SKEP_ARG_UNINIT | SKEP_ARG_WRITE)
 #define NULLABLE SKEP_ARG_MAYBE_NULL
-#define SIZE  SKEP_ARG_SIZE
-#define SIZE0 SKEP_ARG_SIZE_OR_ZERO
+#define SIZE     SKEP_ARG_SIZE
+#define SIZE0    SKEP_ARG_SIZE_OR_ZERO
 #define OUT8                                                                                       \
 	(SKEP_ARG_MEM | SKEP_ARG_FIXED_SIZE | SKEP_ARG_UNINIT | SKEP_ARG_WRITE | SKEP_ARG_ALIGNED)
 
