@@ -25,11 +25,10 @@ void skep_parts_close(struct skep_parts *parts);
 /* This thread's identity: participant, generation, thread. Never 0. Cheap (cached per
  * thread, found out anew after fork). */
 uint64_t skep_self(struct skep_parts *parts);
-/* The part of an identity that names the process image: its upper 32 bits, never 0 (the
- * lower 32 name the thread). (uint64_t)image << 32 is what skep_alive() needs. */
-static inline uint32_t skep_self_image(uint64_t self)
+/* The process image alone: an identity without its thread, as skep_alive() takes it too. */
+static inline uint64_t skep_self_image(uint64_t self)
 {
-	return (uint32_t)(self >> 32);
+	return self & ~((1ull << 22) - 1);
 }
 /* Whether the process image that an identity names still lives. Costs system calls. */
 bool skep_alive(struct skep_parts *parts, uint64_t self);
