@@ -104,8 +104,12 @@ struct skep_packet {
 	uint16_t vlan_tci;
 	uint32_t mark;		/* in and out: skb->mark */
 	uint32_t hash;		/* in and out: skb->hash */
-	uint32_t flags;		/* 0 */
+	uint32_t flags;		/* SKEP_PACKET_* */
 };
+
+/* tstamp is the time that the program's clocks (bpf_ktime_get_*) show while it sees this
+ * packet: replaying a capture then judges rates as they were. */
+#define SKEP_PACKET_CLOCK	(1u << 0)
 
 /* Runs the program (XDP, SCHED_CLS, SCHED_ACT, SOCKET_FILTER, CGROUP_SKB) over
  * n packets in order, on one CPU slot. Returns n, or -errno if the program's

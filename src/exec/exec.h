@@ -65,6 +65,7 @@ struct skep_env {
 	_Atomic uint64_t epoch;		/* of the instance when it entered; 0 outside */
 	uint64_t self;			/* the thread's identity while inside */
 	_Atomic uint32_t open;		/* 0: closed, may be opened again */
+	uint64_t clock_ns;		/* what the clock helpers show instead of the time; 0: the time */
 	uint64_t prandom;		/* state of get_prandom_u32 */
 	uint32_t depth;			/* nested runs on this env */
 	struct skep_env *next;		/* the instance's list */

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clocks, and where the program runs. */
+/* Clocks, and where the program runs. A replay shows programs the time of its packets. */
 #include "helper/call.h"
 #include "os/os.h"
 
 HELPER(ktime_get_ns)
 {
-	return skep_clock_mono();
+	return env->clock_ns ? env->clock_ns : skep_clock_mono();
 }
 
 HELPER(ktime_get_boot_ns)
 {
-	return skep_clock_boot();
+	return env->clock_ns ? env->clock_ns : skep_clock_boot();
 }
 
 HELPER(ktime_get_coarse_ns)
 {
-	return skep_clock_coarse();
+	return env->clock_ns ? env->clock_ns : skep_clock_coarse();
 }
 
 HELPER(ktime_get_tai_ns)
 {
-	return skep_clock_tai();
+	return env->clock_ns ? env->clock_ns : skep_clock_tai();
 }
 
 HELPER(jiffies64)
