@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * skep check: verify programs, and say why one is refused.
+ */
+#include "cmd.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+#include "out.h"
+
+static const char usage[] = "usage: skep check PROG.{bpf.c,o} [OPTIONS]\n";
+
+static const char help[] =
+	"\nVerifies every program of an object. Nothing is run.\n"
+	"\n"
+	"  -p, --prog NAME       only this program\n"
+	"  -v, --log             show the verifier's log of refused programs\n"
+	"      --json            one JSON object instead of text\n"
+	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"
+	"      --cc NAME         compiler for C source: clang-16, bpf-gcc, a path\n"
+	"  -h, --help\n"
+	"\n"
+	"Exit status: 0 all accepted, 1 one refused or a failure, 2 wrong usage.\n";
+
+struct check {
+	struct session s;
+	const char *prog;
+	bool json, log;
+};
+
+enum { O_JSON = 256, O_RUNTIME, O_CC };
+
+static const struct option options[] = {
+	{"prog", required_argument, NULL, 'p'},
+	{"log", no_argument, NULL, 'v'},
+	{"json", no_argument, NULL, O_JSON},
+	{"runtime", required_argument, NULL, O_RUNTIME},
+	{"cc", required_argument, NULL, O_CC},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static int parse(struct check *c, int argc, char **argv)
+{
+	int o;
+
+	while ((o = getopt_long(argc, argv, "p:vh", options, NULL)) != -1) {
+		switch (o) {
+		case 'p':
+			c->prog = optarg;
+			break;
+		case 'v':
+			c->log = true;
+			break;
+		case O_JSON:
+			c->json = true;
+			break;
+		case O_RUNTIME:
+			if (session_runtime(&c->s, optarg))
+				return misuse(usage, "--runtime is user or kernel, not \"%s\"",
+					      optarg);
+			break;
+		case O_CC:
+			c->s.cc = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			fputs(help, stdout);
+			return EXIT_OK;
+		default:
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind == argc)
+		return misuse(usage, "which program? Pass C source or an object file.");
+	if (optind + 1 < argc)
+		return misuse(usage, "one file at a time: \"%s\" is too much", argv[optind + 1]);
+	c->s.path = argv[optind];
+	return -1;
+}
+
+static bool wanted(const struct check *c, const struct verdict *v)
+{
+	return !c->prog || !strcmp(c->prog, v->name);
+}
+
+static void print_text(const struct check *c)
+{
+	bool color = color_on(stdout);
+
+	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
+		const struct verdict *v = &c->s.verdicts[i];
+
+		if (!wanted(c, v))
+			continue;
+		if (v->accepted) {
+			printf("%s%s%s (%s): accepted: %u instructions, %llu processed, %u states "
+			       "(peak %u), %u bytes of stack, %s\n",
+			       color ? "\033[32m" : "", v->name, color ? "\033[0m" : "", v->type,
+			       v->insns, (unsigned long long)v->processed, v->states,
+			       v->peak_states, v->stack,
+			       show_time(v->verify_ns ? v->verify_ns : v->ns).s);
+			continue;
+		}
+		printf("%s%s%s (%s): refused\n", color ? "\033[31m" : "", v->name,
+		       color ? "\033[0m" : "", v->unknown_section ? "no type" : v->type);
+		print_refusal(stdout, &c->s, v, color);
+		if (c->log && v->log)
+			fputs(v->log, stdout);
+	}
+}
+
+static void key_str(struct json *j, const char *key, const char *value)
+{
+	if (!value)
+		return;
+	json_key(j, key);
+	json_str(j, value);
+}
+
+static void key_u64(struct json *j, const char *key, uint64_t value)
+{
+	json_key(j, key);
+	json_u64(j, value);
+}
+
+static void print_json(const struct check *c, bool all)
+{
+	struct json j;
+
+	json_begin(&j, stdout);
+	json_open(&j, '{');
+	key_str(&j, "file", c->s.path);
+	key_str(&j, "runtime", c->s.kernel ? "kernel" : "user");
+	json_key(&j, "accepted");
+	json_bool(&j, all);
+	json_key(&j, "programs");
+	json_open(&j, '[');
+	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
+		const struct verdict *v = &c->s.verdicts[i];
+
+		if (!wanted(c, v))
+			continue;
+		json_open(&j, '{');
+		key_str(&j, "name", v->name);
+		key_str(&j, "section", v->section);
+		key_str(&j, "type", v->type);
+		json_key(&j, "accepted");
+		json_bool(&j, v->accepted);
+		key_u64(&j, "instructions", v->insns);
+		key_u64(&j, "processed", v->processed);
+		key_u64(&j, "states", v->states);
+		key_u64(&j, "peak_states", v->peak_states);
+		key_u64(&j, "stack_depth", v->stack);
+		key_u64(&j, "ns", v->verify_ns ? v->verify_ns : v->ns);
+		if (!v->accepted) {
+			key_str(&j, "error",
+				v->unknown_section ? "the section names no program type"
+						   : strerror(-v->err));
+			key_str(&j, "what", v->what);
+			key_str(&j, "hint", v->hint);
+			key_str(&j, "function", v->func);
+			key_str(&j, "file", v->file);
+			if (v->line)
+				key_u64(&j, "line", v->line);
+			key_str(&j, "text", v->text);
+			key_str(&j, "log", v->log);
+		}
+		json_close(&j, '}');
+	}
+	json_close(&j, ']');
+	json_close(&j, '}');
+	json_end(&j);
+}
+
+static int check(struct check *c)
+{
+	bool all = true, any = false, untried = false;
+	int err;
+
+	for (uint32_t i = 0; i < c->s.nverdicts; i++)
+		any |= wanted(c, &c->s.verdicts[i]);
+	if (!any) {
+		complain("%s: there is no program named \"%s\"", c->s.path, c->prog);
+		fputs("      It holds:", stderr);
+		for (uint32_t i = 0; i < c->s.nverdicts; i++)
+			fprintf(stderr, " %s", c->s.verdicts[i].name);
+		fputs("\n", stderr);
+		return EXIT_REFUSED;
+	}
+	for (uint32_t i = 0; i < c->s.nverdicts; i++)
+		bpf_program__set_autoload(session_program(&c->s, i),
+					  wanted(c, &c->s.verdicts[i]) &&
+						  !c->s.verdicts[i].unknown_section);
+	c->s.substitute = true;
+	err = session_load(&c->s);
+	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
+		const struct verdict *v = &c->s.verdicts[i];
+
+		if (!wanted(c, v))
+			continue;
+		all &= v->accepted;
+		untried |= !v->tried && !v->unknown_section;
+	}
+	/* Something else than a program failed: a map, say. */
+	if (err && untried) {
+		complain("%s can't be loaded: %s", c->s.path, session_warnings(err));
+		return EXIT_REFUSED;
+	}
+	if (c->json)
+		print_json(c, all);
+	else
+		print_text(c);
+	return all ? EXIT_OK : EXIT_REFUSED;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct check c = {.json = false};
+	int status = parse(&c, argc, argv);
+
+	if (status >= 0)
+		return status;
+	status = session_open(&c.s) ? EXIT_REFUSED : check(&c);
+	session_close(&c.s);
+	return status;
+}

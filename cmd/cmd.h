@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the subcommands share: options, the runtime, the program's object.
+ */
+#ifndef SKEP_CMD_H
+#define SKEP_CMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "bpf/uapi.h"
+#include "client/compile.h"
+#include "client/error.h"
+#include "skep.h"
+
+struct bpf_object;
+struct bpf_program;
+
+enum { EXIT_OK, EXIT_REFUSED, EXIT_USAGE }; /* see skep(1), EXIT STATUS */
+
+int cmd_run(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+
+/* ---- Messages: "skep: ...", then what to do next, on standard error ---- */
+void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void complain_error(const struct skep_error *err);
+/* Wrong use: the message, the usage line, EXIT_USAGE. */
+int misuse(const char *usage, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- Options with values: numbers and durations ---- */
+/* Whole decimal number in [min, max]: 0 or -EINVAL. */
+int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
+/* "10s", "500ms", "2m", plain seconds: in ns. 0 or -EINVAL. */
+int parse_duration(const char *text, uint64_t *ns);
+
+/* ---- A session: one runtime, one object ---- */
+
+/* What the runtime said of one program. */
+struct verdict {
+	char name[64];
+	const char *section;
+	const char *type; /* "xdp" ...; "" if not known */
+	bool tried, accepted;
+	bool unknown_section;
+	int err; /* -errno of PROG_LOAD */
+	uint32_t insns;
+	uint64_t processed; /* the verifier's statistics */
+	uint32_t states, peak_states;
+	uint32_t stack; /* bytes, deepest chain */
+	uint64_t ns; /* of PROG_LOAD */
+	uint64_t verify_ns; /* the verifier's own figure, 0 if not told */
+	char *log; /* of a refused program */
+	/* Explanation. Strings may be NULL. */
+	char *what, *hint, *file, *func, *text;
+	uint32_t line, col, insn;
+};
+
+struct session {
+	/* Set by the caller. */
+	const char *path, *cc;
+	const char *const *cflags;
+	bool kernel; /* --runtime kernel */
+	uint32_t flags; /* SKEP_F_* */
+	void (*printk)(void *arg, const char *text, size_t len);
+	void *printk_arg;
+
+	struct skep *skep; /* NULL with the kernel runtime */
+	struct bpf_object *obj;
+	struct verdict *verdicts; /* of the object's programs, in its order */
+	uint32_t nverdicts;
+	char *log_buf;
+	struct verdict *explaining; /* whom the explanation is about */
+	bool substitute; /* load an empty program for a refused one, so that the rest loads */
+	struct skep_error err;
+};
+
+/* Parses the argument of --runtime: 0 or -EINVAL. */
+int session_runtime(struct session *s, const char *name);
+/* Compiles (showing diagnostics), opens the runtime, opens the object: 0 or -errno, with
+ * s->err complained about. */
+int session_open(struct session *s);
+/* Loads the programs whose autoload is on. s->verdicts says how it went, program by
+ * program; the result is libbpf's. */
+int session_load(struct session *s);
+void session_close(struct session *s);
+/* libbpf's warnings about the last load as one line, or the text of err. */
+const char *session_warnings(int err);
+struct bpf_program *session_program(const struct session *s, uint32_t i);
+
+/* The program type's short name, as bpftool prints it. */
+const char *prog_type_name(enum bpf_prog_type type);
+/* Prints why a program was refused, for people. */
+void print_refusal(FILE *f, const struct session *s, const struct verdict *v, bool color);
+
+#endif
