@@ -65,6 +65,9 @@ struct skep_map_ops {
 	int (*lookup_batch)(struct skep_map *map, const union bpf_attr *attr, union bpf_attr *uattr,
 			    bool and_delete, struct skep_env *env);
 
+	/* Whether [off, off+size) of the data segment lies in one element (its key or its
+	 * value); NULL: anywhere in the segment. */
+	bool (*contains)(const struct skep_map *map, uint64_t off, size_t size);
 	/* Address of value 0 for direct access (PSEUDO_MAP_VALUE), bytes available. */
 	int (*direct)(struct skep_map *map, void **base, uint64_t *size);
 	/* Size and protection of what mmap of the handle may show, see decision 3. */
