@@ -12,7 +12,7 @@
 #include "map/jhash.h"
 #include "map/map.h"
 
-#define FLAGS	  (BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | SKEP_MAP_ACCESS)
+#define FLAGS     (BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | SKEP_MAP_ACCESS)
 #define VALUE_MAX (1u << 22)
 
 struct bloom {
@@ -22,9 +22,8 @@ struct bloom {
 
 static int bloom_check(const union bpf_attr *attr)
 {
-	if (attr->key_size || !attr->value_size || !attr->max_entries ||
-	    attr->map_flags & ~FLAGS || !skep_map_access_ok(attr->map_flags) ||
-	    attr->map_extra & ~0xfull)
+	if (attr->key_size || !attr->value_size || !attr->max_entries || attr->map_flags & ~FLAGS ||
+	    !skep_map_access_ok(attr->map_flags) || attr->map_extra & ~0xfull)
 		return -EINVAL;
 	return attr->value_size > VALUE_MAX ? -E2BIG : 0;
 }

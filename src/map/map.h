@@ -176,7 +176,7 @@ long skep_ringbuf_consume(struct skep_map *map,
  */
 struct skep_perf_opts {
 	int cpu;		/* CPU slot whose programs may write; -1: all */
-	uint64_t sample_type;	/* PERF_SAMPLE_RAW and any of TID, TIME, CPU, PERIOD */
+	uint64_t sample_type;	/* PERF_SAMPLE_RAW and any of TIME, CPU, PERIOD */
 	uint32_t wakeup_events;	/* wake the reader after so many records; 0 as 1 */
 	bool disabled;
 };
