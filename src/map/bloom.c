@@ -8,11 +8,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "map/flags.h"
 #include "map/jhash.h"
 #include "map/map.h"
+#include "map/types.h"
 
-#define FLAGS     (BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | SKEP_MAP_ACCESS)
+#define FLAGS     (BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | SKEP_MAP_ACCESS_FLAGS)
 #define VALUE_MAX (1u << 22)
 
 struct bloom {

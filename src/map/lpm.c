@@ -29,13 +29,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/types.h"
 
 #define KEY_MIN   (4 + 1)
 #define KEY_MAX   (4 + 256)
 #define VALUE_MAX ((1u << 22) - KEY_MAX - 40)
-#define FLAGS     (BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | SKEP_MAP_ACCESS)
+#define FLAGS     (BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | SKEP_MAP_ACCESS_FLAGS)
 
 #define LEAF       0x80000000u /* a child that is an element */
 #define MAX_ARENA  (1ull << 36) /* bytes of address space for an arena */
@@ -869,6 +869,14 @@ static void lpm_destroy(struct skep_map *map)
 	free(map->priv);
 }
 
+static bool lpm_contains(const struct skep_map *map, uint64_t off, size_t size)
+{
+	const struct lpm *t = map->priv;
+	uint64_t in = off % t->stride;
+
+	return size <= t->stride && in >= 4 && in + size <= t->stride;
+}
+
 static uint64_t lpm_mem_usage(struct skep_map *map)
 {
 	struct lpm *t = map->priv;
@@ -885,6 +893,7 @@ const struct skep_map_ops skep_map_lpm = {
 	.update = lpm_update,
 	.delete = lpm_delete,
 	.next_key = lpm_next_key,
+	.contains = lpm_contains,
 	.mem_usage = lpm_mem_usage,
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE | SKEP_BATCH_DELETE,
 	.is_inner_ok = true,

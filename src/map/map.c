@@ -14,6 +14,15 @@ const struct skep_map_ops *const skep_map_types[] = {
 	[BPF_MAP_TYPE_ARRAY] = &skep_map_array,
 	[BPF_MAP_TYPE_PERCPU_HASH] = &skep_map_percpu_hash,
 	[BPF_MAP_TYPE_PERCPU_ARRAY] = &skep_map_percpu_array,
+	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = &skep_map_perf_event_array,
+	[BPF_MAP_TYPE_STACK_TRACE] = &skep_map_stack_trace,
+	[BPF_MAP_TYPE_LPM_TRIE] = &skep_map_lpm,
+	[BPF_MAP_TYPE_DEVMAP] = &skep_map_devmap,
+	[BPF_MAP_TYPE_QUEUE] = &skep_map_queue,
+	[BPF_MAP_TYPE_STACK] = &skep_map_stack,
+	[BPF_MAP_TYPE_DEVMAP_HASH] = &skep_map_devmap_hash,
+	[BPF_MAP_TYPE_RINGBUF] = &skep_map_ringbuf,
+	[BPF_MAP_TYPE_BLOOM_FILTER] = &skep_map_bloom,
 };
 const uint32_t skep_nmap_types = sizeof(skep_map_types) / sizeof(skep_map_types[0]);
 

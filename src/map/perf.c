@@ -17,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/types.h"
 
 #define FLAGS     (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS)
 #define PAGE      4096u

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/types.h"
 
-#define FLAGS     (BPF_F_NUMA_NODE | SKEP_MAP_ACCESS)
+#define FLAGS     (BPF_F_NUMA_NODE | SKEP_MAP_ACCESS_FLAGS)
 #define VALUE_MAX (1u << 22) /* the kernel's largest allocation */
 
 struct ctl {

@@ -24,8 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/types.h"
 
 #define FLAGS       BPF_F_NUMA_NODE
 #define PAGE        4096u

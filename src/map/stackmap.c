@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/jhash.h"
 #include "map/map.h"
+#include "map/types.h"
 
 #define FLAGS     (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID)
 #define MAX_DEPTH 127 /* kernel.perf_event_max_stack */

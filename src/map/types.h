@@ -10,6 +10,9 @@ extern const struct skep_map_ops skep_map_hash, skep_map_percpu_hash;
 extern const struct skep_map_ops skep_map_lru_hash, skep_map_lru_percpu_hash;
 extern const struct skep_map_ops skep_map_array_of_maps, skep_map_hash_of_maps;
 extern const struct skep_map_ops skep_map_prog_array;
+extern const struct skep_map_ops skep_map_lpm, skep_map_ringbuf, skep_map_queue, skep_map_stack;
+extern const struct skep_map_ops skep_map_stack_trace, skep_map_perf_event_array, skep_map_bloom;
+extern const struct skep_map_ops skep_map_devmap, skep_map_devmap_hash;
 
 /* Special fields of map->fields: does the type take them? 0 or the kernel's errno. */
 int skep_map_check_fields(const struct skep_map *map);
