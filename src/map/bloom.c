@@ -166,6 +166,7 @@ const struct skep_map_ops skep_map_bloom = {
 	.peek = bloom_peek,
 	.sys_lookup = sys_peek,
 	.sys_update = sys_push,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = no_next_key,
 	.mem_usage = bloom_mem_usage,
 	.is_inner_ok = true,

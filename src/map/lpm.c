@@ -30,6 +30,7 @@
 #include <string.h>
 
 #include "map/map.h"
+#include "map/access.h"
 #include "map/types.h"
 
 #define KEY_MIN   (4 + 1)
@@ -479,6 +480,25 @@ static void *lpm_lookup(struct skep_map *map, const void *key, struct skep_env *
 	return e ? (uint8_t *)elem_at(t, e) + t->value_off : NULL;
 }
 
+/* The copy is good if the element's memory was not used again meanwhile. */
+static int lpm_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
+			  struct skep_env *env)
+{
+	struct lpm *t = map->priv;
+
+	for (;;) {
+		uint32_t gen = atomic_load_explicit(&t->ctl->gen, memory_order_acquire);
+		const void *from = lpm_lookup(map, key, env);
+
+		if (!from)
+			return -ENOENT;
+		skep_copy_racy(value, from, map->value_size);
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(&t->ctl->gen, memory_order_relaxed) - gen <= 1)
+			return 0;
+	}
+}
+
 /* ---- Changes ---- */
 
 /* Some element below node i, or 0. */
@@ -892,6 +912,9 @@ const struct skep_map_ops skep_map_lpm = {
 	.lookup = lpm_lookup,
 	.update = lpm_update,
 	.delete = lpm_delete,
+	.sys_lookup = lpm_sys_lookup,
+	.sys_update = skep_plain_sys_update,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = lpm_next_key,
 	.contains = lpm_contains,
 	.mem_usage = lpm_mem_usage,

@@ -17,6 +17,13 @@ extern const struct skep_map_ops skep_map_devmap, skep_map_devmap_hash;
 /* Special fields of map->fields: does the type take them? 0 or the kernel's errno. */
 int skep_map_check_fields(const struct skep_map *map);
 
+/* System calls through the operations for programs (plain.c). */
+int skep_plain_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
+			  struct skep_env *env);
+int skep_plain_sys_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
+			  struct skep_env *env);
+int skep_plain_sys_delete(struct skep_map *map, const void *key, struct skep_env *env);
+
 uint64_t skep_array_cpu_stride(const struct skep_map *map);
 int skep_array_next_key(struct skep_map *map, const void *key, void *next);
 
