@@ -42,8 +42,7 @@ static void test_seg_sealed(void **state)
 	assert_int_equal(fallocate(fd, 0, 0, 1 << 20), -1);
 	/* A hole reads as zeros; nobody faults. */
 	memset(seg.base, 1, seg.size);
-	assert_int_equal(
-		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * PAGE), 0);
+	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 2 * PAGE), 0);
 	assert_int_equal(((char *)seg.base)[PAGE], 0);
 	((char *)seg.base)[PAGE] = 7;
 	assert_int_equal(((char *)seg.base)[PAGE], 7);
@@ -122,8 +121,8 @@ static void test_seg_freeze(void **state)
 	assert_int_equal(skep_seg_open(&other, seg.fd, true), -EPERM);
 	assert_int_equal(mprotect(seg.base, PAGE, PROT_READ | PROT_WRITE), -1);
 	assert_int_equal(pwrite(seg.fd, "x", 1, 0), -1);
-	assert_int_equal(
-		fallocate(seg.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), -1);
+	assert_int_equal(fallocate(seg.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE),
+			 -1);
 	assert_int_equal(skep_probe_write(seg.base, "x", 1), -EFAULT);
 	ro = skep_fd_reopen(seg.fd, O_RDONLY, false);
 	assert_int_equal(skep_seg_open(&other, ro, false), 0);
@@ -398,9 +397,9 @@ int main(void)
 		cmocka_unit_test(test_seg_sealed),    cmocka_unit_test(test_seg_open),
 		cmocka_unit_test(test_seg_reserve),   cmocka_unit_test(test_seg_freeze),
 		cmocka_unit_test(test_seg_exhausted), cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_probe),	      cmocka_unit_test(test_probe_race),
+		cmocka_unit_test(test_probe),         cmocka_unit_test(test_probe_race),
 		cmocka_unit_test(test_descriptors),   cmocka_unit_test(test_watch),
-		cmocka_unit_test(test_wipe),	      cmocka_unit_test(test_clocks),
+		cmocka_unit_test(test_wipe),          cmocka_unit_test(test_clocks),
 	};
 
 	return cmocka_run_group_tests_name("os", tests, NULL, NULL);
