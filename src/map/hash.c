@@ -342,8 +342,7 @@ const struct skep_map_ops skep_map_hash = {
 	.mem_usage = htab_mem_usage,
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
-	.flags_ok = BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE | BPF_F_ZERO_SEED |
-		    SKEP_MAP_ACCESS_FLAGS,
+	.flags_ok = HTAB_FLAGS,
 };
 
 const struct skep_map_ops skep_map_percpu_hash = {
@@ -367,6 +366,5 @@ const struct skep_map_ops skep_map_percpu_hash = {
 	.percpu = true,
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
-	.flags_ok = BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE | BPF_F_ZERO_SEED |
-		    SKEP_MAP_ACCESS_FLAGS,
+	.flags_ok = HTAB_FLAGS,
 };

@@ -537,6 +537,8 @@ void htab_remove(struct skep_htab *h, struct htab_stripe *st, const struct htab_
 {
 	store(&st->hand[1], pos->elem);
 	htab_unlink(h, load_relaxed(&st->bucket), pos);
+	if (h->inner)
+		htab_set_inner(h, pos->elem - 1, NULL);
 	htab_push(h, st, pos->elem - 1, hint);
 	store(&st->hand[1], 0);
 }
@@ -570,6 +572,8 @@ static void fill(struct skep_htab *h, uint32_t elem, const void *key, const void
 		fill_percpu(h, elem, value, mode, true, env);
 	else
 		skep_map_copy_value(h->map, htab_value(h, elem), value);
+	if (h->inner)
+		htab_set_inner(h, elem, ((const struct htab_inner *)value)->map);
 }
 
 static void set_ref(struct skep_htab *h, uint32_t bucket, const struct htab_pos *pos)
@@ -629,6 +633,8 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, const struct hta
 			set_chain(b, fresh);
 		}
 	}
+	if (h->inner)
+		htab_set_inner(h, old - 1, NULL);
 	store(&h->nodes[old - 1].where, WHERE_SPARE | number);
 	store(&st->spare, old);
 	store(&st->hand[0], 0);

@@ -93,6 +93,10 @@ struct skep_htab {
 	struct skep_map *_Atomic *inner;
 };
 
+#define HTAB_FLAGS                                                                                 \
+	(BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE | BPF_F_ZERO_SEED |             \
+	 SKEP_MAP_ACCESS_FLAGS)
+
 #define BACKED_BUCKETS 1024u
 
 /* An element as a reader found it, and the word that names it. */
@@ -171,6 +175,14 @@ bool htab_evict(struct skep_htab *h, uint32_t hint);
 
 long htab_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
 		 enum htab_mode mode, struct skep_env *env);
+
+/* Hash of maps: what htab_update takes as value, and setting what an element holds in this
+ * process (the one before is given back). */
+struct htab_inner {
+	uint32_t id;
+	struct skep_map *map;
+};
+void htab_set_inner(struct skep_htab *h, uint32_t elem, struct skep_map *inner);
 
 /* The operations that all types on this table share (hash.c, walk.c). */
 int htab_check(const union bpf_attr *attr);

@@ -23,6 +23,11 @@ const struct skep_map_ops *const skep_map_types[] = {
 	[BPF_MAP_TYPE_DEVMAP_HASH] = &skep_map_devmap_hash,
 	[BPF_MAP_TYPE_RINGBUF] = &skep_map_ringbuf,
 	[BPF_MAP_TYPE_BLOOM_FILTER] = &skep_map_bloom,
+	[BPF_MAP_TYPE_PROG_ARRAY] = &skep_map_prog_array,
+	[BPF_MAP_TYPE_LRU_HASH] = &skep_map_lru_hash,
+	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &skep_map_lru_percpu_hash,
+	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = &skep_map_array_of_maps,
+	[BPF_MAP_TYPE_HASH_OF_MAPS] = &skep_map_hash_of_maps,
 };
 const uint32_t skep_nmap_types = sizeof(skep_map_types) / sizeof(skep_map_types[0]);
 
