@@ -235,28 +235,42 @@ static void read_stats(struct verdict *v, const char *log)
 	}
 }
 
-/* Without skep's own explanation: the last source line that the log names, and its last message. */
+/* A line of the verifier's trace: "12: (61) r1 = ..." or "from 3 to 5: ..." */
+static bool is_trace(const char *line)
+{
+	return (*line >= '0' && *line <= '9') || !strncmp(line, "from ", 5) ||
+	       !strncmp(line, "func#", 5) || !strncmp(line, "mark_precise", 12);
+}
+
+static bool is_stats(const char *line)
+{
+	return !strncmp(line, "processed ", 10) || !strncmp(line, "verification time", 17) ||
+	       !strncmp(line, "stack depth", 11);
+}
+
+/* Without skep's own explanation: the last source line that the log names, and the messages
+ * behind the last instruction. */
 static void explain_from_log(struct verdict *v)
 {
-	const char *src = NULL, *msg = NULL, *line, *next;
-	size_t len, n;
-	char file[256];
+	char msg[1024] = "", file[256];
+	const char *src = NULL, *line, *next;
+	size_t len, n = 0;
 
 	for (line = v->log; line && *line; line = next) {
-		next = strchr(line, '\n');
-		len = next ? (size_t)(next - line) : strlen(line);
-		next = next ? next + 1 : NULL;
-		if (len > 2 && !strncmp(line, "; ", 2))
+		len = strcspn(line, "\n");
+		next = line[len] ? line + len + 1 : NULL;
+		if (len > 2 && !strncmp(line, "; ", 2)) {
 			src = line;
-		else if (!strncmp(line, "processed ", 10) ||
-			 !strncmp(line, "verification time", 17) ||
-			 !strncmp(line, "stack depth", 11) || !len)
-			continue;
-		else
-			msg = line;
+			n = 0;
+		} else if (is_trace(line)) {
+			n = 0;
+		} else if (len && !is_stats(line) && n < sizeof(msg)) {
+			n += (size_t)snprintf(msg + n, sizeof(msg) - n, "%s%.*s", n ? "; " : "",
+					      (int)len, line);
+		}
 	}
-	if (msg)
-		v->what = strndup(msg, strcspn(msg, "\n"));
+	if (n)
+		v->what = copy(msg);
 	if (!src)
 		return;
 	n = strcspn(src, "\n");
