@@ -70,6 +70,7 @@ struct skep_env {
 	_Atomic uint64_t epoch;		/* of the instance when it entered; 0 outside */
 	uint64_t self;			/* the thread's identity while inside */
 	_Atomic uint32_t open;		/* 0: closed, may be opened again */
+	bool no_reclaim;		/* skep_leave() calls nothing that was deferred */
 	uint64_t clock_ns;		/* what the clock helpers show instead of the time; 0: the time */
 	uint64_t prandom;		/* state of get_prandom_u32 */
 	uint32_t depth;			/* nested runs on this env */
@@ -81,7 +82,7 @@ struct skep_env {
 };
 
 /* Opens and closes an environment (registered with the instance). A signal handler that
- * runs programs needs an environment of its own. */
+ * runs programs needs an environment of its own, with no_reclaim set. */
 int skep_env_open(struct skep_env **out, struct skep *skep);
 void skep_env_close(struct skep_env *env);
 
