@@ -92,7 +92,7 @@ static int attach_btf(struct skep_map *map, const union bpf_attr *attr, struct s
 	if (!attr->btf_key_type_id && !attr->btf_value_type_id)
 		return 0;
 	if (!btf)
-		return -EINVAL;
+		return -EBADF;
 	if (btf->kernel)
 		return -EACCES;
 	if (attr->btf_value_type_id) {
@@ -171,10 +171,12 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 	map->cpus = skep->cpus;
 	map->elem_size = (uint32_t)skep_round_up(attr->value_size, 8);
 
-	err = copy_name(map->name, attr->map_name);
-	if (!err && (attr->map_type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
-		     attr->map_type == BPF_MAP_TYPE_HASH_OF_MAPS))
+	/* In the kernel's order, which decides between errors. */
+	if (attr->map_type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
+	    attr->map_type == BPF_MAP_TYPE_HASH_OF_MAPS)
 		err = inner ? attach_inner(map, inner) : -EBADF;
+	if (!err)
+		err = copy_name(map->name, attr->map_name);
 	if (!err)
 		err = attach_btf(map, attr, btf);
 	if (!err)

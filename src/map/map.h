@@ -118,11 +118,6 @@ struct skep_map {
 int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_btf *btf,
 		    struct skep_map *inner, struct skep_map **out);
 
-/* The BPF_MAP_*_BATCH commands: attr is a private copy, uattr the caller's (its count is
- * written). Answers as bpf(2); -ENOTSUPP (524) where the type lacks the command. */
-int skep_map_batch(struct skep_map *map, int cmd, const union bpf_attr *attr, union bpf_attr *uattr,
-		   struct skep_env *env);
-
 /* Whether prog may use this prog array or be stored in it. The first program decides. */
 bool skep_map_prog_compatible(struct skep_map *map, const struct skep_prog *prog);
 
