@@ -39,9 +39,8 @@ static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
 	skep_session_show(s, xdp->data, p->len, RW);
 	verdict = (uint32_t)skep_session_run(s, xdp);
 	p->verdict = verdict <= XDP_REDIRECT ? verdict : XDP_ABORTED;
-	p->out_ifindex = verdict == XDP_REDIRECT && s->env->redirect.kind
-				 ? s->env->redirect.ifindex
-				 : 0;
+	p->out_ifindex =
+		verdict == XDP_REDIRECT && s->env->redirect.kind ? s->env->redirect.ifindex : 0;
 	p->off = (uint32_t)(xdp->data - p->buf);
 	p->len = (uint32_t)(xdp->data_end - xdp->data);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define MIN_PROTOCOL 0x0600	/* smaller values are lengths */
+#define MIN_PROTOCOL 0x0600 /* smaller values are lengths */
 #define ETH_P_802_3  0x0001
 #define ETH_P_802_2  0x0004
 
