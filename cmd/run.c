@@ -16,6 +16,7 @@
 #include "net/verdict.h"
 #include "out.h"
 #include "replay.h"
+#include "tracepipe.h"
 
 static const char usage[] = "usage: skep run PROG.{bpf.c,o} --capture IN.pcap [OPTIONS]\n";
 
@@ -47,6 +48,7 @@ struct run {
 	bool json;
 	struct progress progress;
 	struct records *records;
+	struct tracepipe *trace;
 };
 
 enum { O_JSON = 256, O_RUNTIME, O_CC };
@@ -302,6 +304,7 @@ static void on_tick(void *arg, uint64_t done, uint64_t total)
 	struct run *r = arg;
 
 	records_take(r->records);
+	tracepipe_take(r->trace);
 	progress_step(&r->progress, done, total);
 }
 
@@ -339,6 +342,12 @@ static int replay(struct run *r, int chosen, const struct capture *cap)
 		capture_close(rp.writer);
 		records_close(r->records);
 		return EXIT_REFUSED;
+	}
+	if (r->s.kernel && tracepipe_wanted(r->s.obj)) {
+		e = tracepipe_open(&r->trace, on_printk, r);
+		if (e)
+			complain("bpf_printk is not shown: the kernel's trace can't be read: %s",
+				 strerror(-e));
 	}
 	progress_start(&r->progress, !r->json);
 	e = replay_run(&rp);
