@@ -71,8 +71,7 @@ static enum how how_of(struct bpf_map *map)
 	return HOW_KEYS;
 }
 
-/* Maps of global data are named "object.bss": people know the section. */
-static const char *map_name(struct bpf_map *map)
+const char *map_name(const struct bpf_map *map)
 {
 	const char *name = bpf_map__name(map);
 	const char *dot = bpf_map__is_internal(map) ? strchr(name, '.') : NULL;

@@ -8,6 +8,7 @@
 #include "out.h"
 
 struct bpf_object;
+struct bpf_map;
 struct session;
 
 /* What came out of ring buffers, gathered while programs run. */
@@ -23,6 +24,8 @@ struct maps_opts {
 	bool color;
 };
 
+/* A map's name for people: maps of global data are named "object.bss" by libbpf, ".bss" here. */
+const char *map_name(const struct bpf_map *map);
 /* Whether the object has a map of that name (".bss" and so on count). */
 bool maps_has(struct bpf_object *obj, const char *name);
 void maps_text(FILE *f, struct bpf_object *obj, const struct maps_opts *opts);

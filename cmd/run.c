@@ -292,7 +292,7 @@ static int check_maps(const struct run *r)
 			continue;
 		complain("%s: there is no map named \"%s\"", r->s.path, r->maps[i]);
 		fputs("      It holds:", stderr);
-		bpf_object__for_each_map(map, r->s.obj) fprintf(stderr, " %s", bpf_map__name(map));
+		bpf_object__for_each_map(map, r->s.obj) fprintf(stderr, " %s", map_name(map));
 		fputs("\n", stderr);
 		return -ENOENT;
 	}

@@ -306,6 +306,40 @@ static long load_empty(const union bpf_attr *refused)
 	return skep_client_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 }
 
+static void *copy_array(uint64_t at, uint32_t n, uint32_t rec, uint32_t size)
+{
+	uint8_t *out = n && rec >= size ? calloc(n, size) : NULL;
+
+	/* Records may be longer than we know them. */
+	for (uint32_t i = 0; out && i < n; i++)
+		memcpy(out + (size_t)i * size, (const uint8_t *)(uintptr_t)at + (size_t)i * rec,
+		       size);
+	return out;
+}
+
+static void forget_loaded(struct verdict *v)
+{
+	free(v->loaded);
+	free(v->lines);
+	free(v->funcs);
+	v->loaded = NULL;
+	v->lines = NULL;
+	v->funcs = NULL;
+}
+
+static void keep_loaded(struct verdict *v, const union bpf_attr *attr)
+{
+	forget_loaded(v);
+	v->loaded = copy_array(attr->insns, attr->insn_cnt, sizeof(*v->loaded), sizeof(*v->loaded));
+	v->lines = copy_array(attr->line_info, attr->line_info_cnt, attr->line_info_rec_size,
+			      sizeof(*v->lines));
+	v->funcs = copy_array(attr->func_info, attr->func_info_cnt, attr->func_info_rec_size,
+			      sizeof(*v->funcs));
+	v->nloaded = v->loaded ? attr->insn_cnt : 0;
+	v->nlines = v->lines ? attr->line_info_cnt : 0;
+	v->nfuncs = v->funcs ? attr->func_info_cnt : 0;
+}
+
 static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 {
 	struct session *s = arg;
@@ -318,6 +352,8 @@ static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 	    attr->log_buf >= (uintptr_t)s->log_buf + s->nverdicts)
 		return skep_client_bpf(cmd, attr, size);
 	v = &s->verdicts[attr->log_buf - (uintptr_t)s->log_buf];
+	if (s->keep)
+		keep_loaded(v, attr);
 	s->explaining = v;
 	from = now_ns();
 	r = skep_client_bpf(cmd, attr, size);
@@ -396,6 +432,7 @@ void session_close(struct session *s)
 	bpf_object__close(s->obj);
 	for (uint32_t i = 0; i < s->nverdicts; i++) {
 		forget_explanation(&s->verdicts[i]);
+		forget_loaded(&s->verdicts[i]);
 		free(s->verdicts[i].log);
 	}
 	free(s->verdicts);
