@@ -87,17 +87,18 @@ static void test_identity(void **state)
 	assert_true(skep_self(parts) == self);
 	assert_int_equal(self & 0x3fffff, gettid());
 	assert_true(skep_alive(parts, self));
+	assert_true(skep_alive(parts, (uint64_t)skep_self_image(self) << 32));
 	/* A thread is another identity of the same participant. */
 	pthread_create(&t, NULL, self_of_thread, parts);
 	pthread_join(t, &ret);
 	other = (uint64_t)(uintptr_t)ret;
 	assert_true(other != self);
-	assert_true(other >> 22 == self >> 22);
+	assert_true(skep_self_image(other) == skep_self_image(self));
 	assert_true(skep_alive(parts, other));
 	/* Two instances in one process don't mix. */
 	assert_int_equal(skep_parts_create(&second), 0);
 	other = skep_self(second);
-	assert_true(other >> 22 != self >> 22);
+	assert_true(skep_self_image(other) != skep_self_image(self));
 	assert_true(skep_self(parts) == self);
 	assert_true(skep_self(second) == other);
 	assert_false(skep_alive(second, self));
@@ -130,7 +131,8 @@ static void test_ends(void **state)
 			pid_t grandchild;
 
 			child = skep_self(parts);
-			if (child >> 22 == self >> 22 || !skep_alive(parts, self))
+			if (skep_self_image(child) == skep_self_image(self) ||
+			    !skep_alive(parts, self))
 				_exit(1);
 			/* Inherits every descriptor and lives on. */
 			grandchild = fork();
@@ -157,8 +159,10 @@ static void test_ends(void **state)
 		}
 		close(go[0]);
 		assert_int_equal(read(out[0], &child, 8), 8);
-		if (how != 1)
+		if (how != 1) {
 			assert_true(skep_alive(parts, child));
+			assert_true(skep_alive(parts, (uint64_t)skep_self_image(child) << 32));
+		}
 		if (how == 0)
 			kill(pid, SIGKILL);
 		if (how == 2) {
@@ -213,7 +217,8 @@ static void test_descriptors_closed(void **state)
 		/* Another file at the number of ours must not be asked. */
 		for (int fd = 3; fd < 5000; fd++)
 			dup2(STDERR_FILENO, fd);
-		if (!skep_alive(parts, self) || skep_alive(parts, child))
+		if (!skep_alive(parts, self) || skep_alive(parts, child) ||
+		    !skep_alive(parts, (uint64_t)skep_self_image(self) << 32))
 			_exit(5);
 		/* A child of this one can't register, and is told from the dead all the same. */
 		dead = fork();
@@ -303,11 +308,11 @@ static void test_unregistered(void **state)
 	if (!pid)
 		_exit(0);
 	reap(pid);
-	who = (1ull << 63) | (self & (1023ull << 53)) | (5ull << 22);
+	who = (1ull << 63) | (self & (1023ull << 22)) | (5ull << 32);
 	assert_false(skep_alive(parts, who | (uint64_t)pid));
 	assert_true(skep_alive(parts, who | (uint64_t)getppid()));
 	/* Of another pid namespace nothing can be said. */
-	who ^= 1ull << 53;
+	who ^= 1ull << 22;
 	assert_true(skep_alive(parts, who | (uint64_t)pid));
 }
 
