@@ -159,7 +159,7 @@ static bool bury(struct skep_map *map, struct hdr *h)
 	if (!slot)
 		return false;
 	owner = atomic_load(&r->ctl->owners[slot]);
-	if (!owner || skep_alive(map->obj.skep->parts, owner))
+	if (!owner || skep_alive(map->obj.skep->parts, owner << 32))
 		return false;
 	atomic_compare_exchange_strong(&h->len, &len, (len & ~BUSY) | DISCARD);
 	return true;
@@ -204,7 +204,7 @@ static uint32_t own_slot(struct skep_map *map, uint64_t prod)
 		if (!atomic_load(&r->ctl->owners[i]))
 			goto found;
 	for (i = 1; i < OWNERS && !dead; i++)
-		if (!skep_alive(parts, atomic_load(&r->ctl->owners[i])))
+		if (!skep_alive(parts, atomic_load(&r->ctl->owners[i]) << 32))
 			dead = i;
 	i = dead;
 	if (dead) {
