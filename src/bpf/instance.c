@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "bpf/instance.h"
+#include "bpf/sys.h"
 #include "exec/slot.h"
 #include "os/os.h"
 #include "os/participant.h"
@@ -114,6 +115,7 @@ void skep_close(struct skep *skep)
 {
 	if (!skep || atomic_exchange(&skep->closed, true))
 		return;
+	skep_sys_close(skep);
 	skep_handles_drop(skep);
 	skep_defer_poll(skep);
 	skep_release(skep);

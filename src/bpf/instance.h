@@ -22,7 +22,8 @@
 #include "skep.h"
 
 enum skep_kind { SKEP_KIND_NONE, SKEP_KIND_MAP, SKEP_KIND_PROG, SKEP_KIND_LINK, SKEP_KIND_BTF,
-		 SKEP_KIND_PERF /* reader of a perf event array (map/perf.c) */, SKEP_KIND_MAX };
+		 SKEP_KIND_PERF /* reader of a perf event array (map/perf.c) */,
+		 SKEP_KIND_STATS /* a holder of BPF_ENABLE_STATS */, SKEP_KIND_MAX };
 
 /* First member of every object. */
 struct skep_object {
@@ -57,7 +58,7 @@ struct skep_table {
 };
 
 struct skep_inodes;
-struct skep_pins;
+struct skep_sys;		/* what bpf(2) keeps between calls (bpf/sys.h) */
 struct skep_slots;	/* CPU slots, in a shared segment (exec/slot.c) */
 struct skep_parts;	/* participants (os/participant.h) */
 struct skep_btf;
@@ -74,7 +75,7 @@ struct skep {
 	struct skep_table tables[SKEP_KIND_MAX];
 	struct skep_inodes *_Atomic inodes;
 	struct skep_handles *handles;
-	struct skep_pins *pins;
+	struct skep_sys *_Atomic sys;
 	struct skep_slots *slots;
 	struct skep_parts *parts;
 	struct skep_btf *vmlinux;	/* the types that skep presents (btf/vmlinux.c) */
@@ -163,6 +164,7 @@ struct skep_prog {
 	struct bpf_line_info *line_info;	/* insn_off in xlated numbers */
 	uint32_t nline_info;
 	uint32_t attach_btf_id;
+	uint8_t digest[32];		/* SHA-256 of the instructions, maps left out */
 	struct bpf_insn *orig_insns;	/* as loaded, for the explanation and checks */
 	uint32_t norig;
 	uint32_t verified_insns;	/* processed by the verifier */

@@ -52,17 +52,22 @@ int skep_btf_fields(const struct skep_btf *btf, uint32_t id, struct skep_fields 
 /* Checks a map's key and value types against its sizes, as BPF_MAP_CREATE does. */
 int skep_btf_check_map(const struct skep_btf *btf, uint32_t key_id, uint32_t value_id,
 		       uint32_t key_size, uint32_t value_size);
+/* What the map's type says of its key and value types besides: 0 or the kernel's errno. */
+struct skep_map;
+int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *map);
 
 /* The types that skep presents as /sys/kernel/btf/vmlinux: raw bytes. */
 int skep_btf_vmlinux(struct skep_btf **out);
 
 /* func_info and line_info of PROG_LOAD: checks as the kernel does, with its log
- * messages; *out arrays are owned by the caller. */
+ * messages; *out arrays are owned by the caller. The caller answers the record size that is
+ * expected where these say -E2BIG. match_func_info holds the functions against the calls. */
 int skep_btf_check_func_info(const struct skep_btf *btf, const union bpf_attr *attr,
-			     uint32_t ninsns, struct skep_log *log, struct bpf_func_info **out,
-			     uint32_t *n);
+			     struct skep_log *log, struct bpf_func_info **out, uint32_t *n);
+int skep_btf_match_func_info(const struct bpf_func_info *recs, uint32_t n,
+			     const struct bpf_insn *insns, uint32_t ninsns, struct skep_log *log);
 int skep_btf_check_line_info(const struct skep_btf *btf, const union bpf_attr *attr,
-			     uint32_t ninsns, const struct bpf_insn *insns, struct skep_log *log,
+			     const struct bpf_insn *insns, uint32_t ninsns, struct skep_log *log,
 			     struct bpf_line_info **out, uint32_t *n);
 
 /* ---- Printing values ---- */
