@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* BPF_PROG_TEST_RUN against the running kernel's: sizes, contexts, flags, errors. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "prog/type.h"
+#include "twin.h"
+
+#define RETURN(v)                                                                                  \
+	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = (v)},                                         \
+	{                                                                                          \
+		.code = BPF_JMP | BPF_EXIT                                                         \
+	}
+
+static const struct bpf_insn returns_1[] = {RETURN(1)};
+static const uint32_t skb_types[] = {BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS,
+				     BPF_PROG_TYPE_SCHED_ACT,     BPF_PROG_TYPE_CGROUP_SKB,
+				     BPF_PROG_TYPE_LWT_IN,        BPF_PROG_TYPE_LWT_OUT,
+				     BPF_PROG_TYPE_LWT_XMIT};
+#define NSKB (sizeof(skb_types) / sizeof(skb_types[0]))
+
+static uint8_t packet[80000];
+static uint32_t cases;
+
+static void make_packet(uint16_t proto)
+{
+	for (size_t i = 0; i < sizeof(packet); i++)
+		packet[i] = (uint8_t)(i * 7 + i / 256);
+	packet[12] = (uint8_t)(proto >> 8);
+	packet[13] = (uint8_t)proto;
+}
+
+static void run(struct twin *t, const struct twin_run *r, const char *what)
+{
+	twin_run(t, r, NULL, what);
+	cases++;
+}
+
+static void done(const char *name)
+{
+	print_message("ran: %s %u\n", name, cases);
+	cases = 0;
+}
+
+static const uint16_t protos[] = {0x0800, 0x86dd, 0x0806, 0x8100, 0x0005};
+
+static void test_skb_sizes(void **state)
+{
+	struct skep *skep = twin_open();
+	char what[128];
+	struct twin t;
+
+	for (size_t k = 0; k < NSKB; k++) {
+		assert_int_equal(twin_load(&t, skep, skb_types[k], returns_1, 2), 0);
+		for (size_t p = 0; p < sizeof(protos) / sizeof(protos[0]); p++) {
+			make_packet(protos[p]);
+			for (uint32_t size = 0; size < 4200; size += size < 80 ? 1 : 61) {
+				struct twin_run r = {
+					.data = packet, .size = size, .out_size = sizeof(packet)};
+
+				snprintf(what, sizeof(what), "%s, %u bytes, protocol %#x",
+					 t.prog.ops->name, size, protos[p]);
+				run(&t, &r, what);
+				r.out_size = size / 2;
+				run(&t, &r, what);
+				r.no_data_out = true;
+				run(&t, &r, what);
+			}
+		}
+		twin_unload(&t);
+	}
+	skep_close(skep);
+	done("test_run_skb_sizes");
+}
+
+static void test_skb_contexts(void **state)
+{
+	static const uint8_t values[] = {1, 2, 0x80, 0xff};
+	struct skep *skep = twin_open();
+	uint8_t ctx[512];
+	char what[128];
+	struct twin t;
+
+	make_packet(0x0800);
+	for (size_t k = 0; k < NSKB; k++) {
+		assert_int_equal(twin_load(&t, skep, skb_types[k], returns_1, 2), 0);
+		for (uint32_t i = 0; i < 260; i++) {
+			for (size_t v = 0; v < sizeof(values); v++) {
+				struct twin_run r = {.data = packet,
+						     .size = 1000,
+						     .ctx = ctx,
+						     .ctx_size = 260,
+						     .out_size = 2000,
+						     .ctx_out_size = 400};
+
+				/* Numbers of interfaces that exist here differ: not below. */
+				if (i == offsetof(struct __sk_buff, ifindex) && values[v] != 1)
+					continue;
+				memset(ctx, 0, sizeof(ctx));
+				ctx[i] = values[v];
+				snprintf(what, sizeof(what), "%s, context byte %u is %#x",
+					 t.prog.ops->name, i, values[v]);
+				run(&t, &r, what);
+				r.ctx_size = 192;
+				r.ctx_out_size = i;
+				run(&t, &r, what);
+			}
+		}
+		for (uint32_t size = 1; size < 5000; size += size < 300 ? 1 : 97) {
+			static uint8_t zeros[8192];
+			struct twin_run r = {.data = packet,
+					     .size = 64,
+					     .ctx = zeros,
+					     .ctx_size = size,
+					     .out_size = 2000,
+					     .ctx_out_size = 192};
+
+			snprintf(what, sizeof(what), "context of %u bytes", size);
+			run(&t, &r, what);
+		}
+		twin_unload(&t);
+	}
+	skep_close(skep);
+	done("test_run_skb_contexts");
+}
+
+static void test_skb_flags(void **state)
+{
+	struct skep *skep = twin_open();
+	struct twin t;
+
+	make_packet(0x86dd);
+	for (size_t k = 0; k < NSKB; k++) {
+		assert_int_equal(twin_load(&t, skep, skb_types[k], returns_1, 2), 0);
+		for (uint32_t flags = 0; flags < 16; flags++) {
+			for (uint32_t cpu = 0; cpu < 2; cpu++) {
+				for (uint32_t batch = 0; batch < 2; batch++) {
+					struct twin_run r = {.data = packet,
+							     .size = 100,
+							     .out_size = 200,
+							     .flags = flags,
+							     .cpu = cpu,
+							     .batch_size = batch,
+							     .repeat = cpu + 2};
+
+					run(&t, &r, "flags of skb");
+				}
+			}
+		}
+		twin_unload(&t);
+	}
+	skep_close(skep);
+	done("test_run_skb_flags");
+}
+
+static void test_xdp(void **state)
+{
+	static const uint32_t sizes[] = {0,    1,    13,   14,    15,    64,    1500,  3519, 3520,
+					 3521, 4096, 9000, 65536, 73151, 73152, 73153, 79999};
+	struct skep *skep = twin_open();
+	char what[128];
+	struct twin t;
+
+	make_packet(0x0800);
+	assert_int_equal(twin_load(&t, skep, BPF_PROG_TYPE_XDP, returns_1, 2), 0);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct twin_run r = {.data = packet, .size = sizes[i], .out_size = sizeof(packet)};
+
+		snprintf(what, sizeof(what), "xdp, %u bytes", sizes[i]);
+		run(&t, &r, what);
+		if (sizes[i] <= 3520) { /* cutting off fragments is another matter */
+			r.out_size = sizes[i] / 3;
+			run(&t, &r, what);
+		}
+		r.no_data_out = true;
+		run(&t, &r, what);
+	}
+	for (uint32_t meta = 0; meta < 300; meta++) {
+		struct xdp_md md = {.data = meta, .data_end = 400};
+		struct twin_run r = {.data = packet,
+				     .size = 400,
+				     .out_size = 1000,
+				     .ctx = &md,
+				     .ctx_size = sizeof(md),
+				     .ctx_out_size = 64};
+
+		snprintf(what, sizeof(what), "xdp, %u bytes of metadata", meta);
+		run(&t, &r, what);
+	}
+	for (uint32_t i = 0; i < 40; i++) {
+		uint8_t ctx[40] = {0};
+		struct twin_run r = {.data = packet,
+				     .size = 64,
+				     .out_size = 1000,
+				     .ctx = ctx,
+				     .ctx_size = sizeof(ctx),
+				     .ctx_out_size = 64};
+
+		ctx[offsetof(struct xdp_md, data_end)] = 64;
+		/* Fragments on demand are what skep does not have. */
+		if (i == offsetof(struct xdp_md, data_end))
+			continue;
+		for (uint32_t v = 1; v < 256; v += 37) {
+			/* Interfaces that exist are those of the machine. */
+			if (i == offsetof(struct xdp_md, ingress_ifindex) && v > 1)
+				continue;
+			ctx[i] = (uint8_t)v;
+			snprintf(what, sizeof(what), "xdp, context byte %u is %u", i, v);
+			run(&t, &r, what);
+			r.ctx_size = 24;
+			run(&t, &r, what);
+			r.ctx_size = 12;
+			r.ctx_out_size = i;
+			run(&t, &r, what);
+			r.ctx_size = sizeof(ctx);
+			r.ctx_out_size = 64;
+		}
+	}
+	for (uint32_t flags = 0; flags < 16; flags++) {
+		for (uint32_t batch = 0; batch < 400; batch += 100) {
+			struct twin_run r = {.data = packet,
+					     .size = 100,
+					     .out_size = 200,
+					     .flags = flags,
+					     .batch_size = batch};
+
+			/* Live frames go out to interfaces: not supported. */
+			if (flags == BPF_F_TEST_XDP_LIVE_FRAMES && batch <= 256)
+				continue;
+			snprintf(what, sizeof(what), "xdp, flags %u, batch %u", flags, batch);
+			run(&t, &r, what);
+		}
+	}
+	twin_unload(&t);
+	skep_close(skep);
+	done("test_run_xdp");
+}
+
+/* Types that get bytes as they are. */
+static void test_ctx(void **state)
+{
+	static const uint32_t types[] = {BPF_PROG_TYPE_RAW_TRACEPOINT,
+					 BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
+					 BPF_PROG_TYPE_SYSCALL};
+	struct skep *skep = twin_open();
+	static uint8_t ctx[70000];
+	char what[128];
+	struct twin t;
+
+	for (size_t k = 0; k < 3; k++) {
+		assert_int_equal(twin_load(&t, skep, types[k], returns_1, 2), 0);
+		for (uint32_t size = 0; size < sizeof(ctx); size += size < 200 ? 1 : 4999) {
+			struct twin_run r = {.ctx = size ? ctx : NULL, .ctx_size = size};
+
+			snprintf(what, sizeof(what), "%s, context of %u bytes", t.prog.ops->name,
+				 size);
+			run(&t, &r, what);
+		}
+		for (uint32_t bits = 0; bits < 256; bits++) {
+			struct twin_run r = {.ctx = ctx,
+					     .ctx_size = 96,
+					     .data = bits & 1 ? packet : NULL,
+					     .ctx_out_size = bits & 2 ? 16 : 0,
+					     .flags = bits >> 2 & 3,
+					     .cpu = bits & 16 ? 1 : 0,
+					     .repeat = bits & 32 ? 2 : 0,
+					     .batch_size = bits & 64 ? 1 : 0,
+					     .duration = bits & 128 ? 1 : 0,
+					     .no_data_out = true};
+
+			snprintf(what, sizeof(what), "%s, arguments %#x", t.prog.ops->name, bits);
+			run(&t, &r, what);
+		}
+		struct twin_run r = {.ctx = ctx, .ctx_size = 8, .flags = 1, .cpu = 100000};
+		run(&t, &r, "a CPU that is not there");
+		twin_unload(&t);
+	}
+	skep_close(skep);
+	done("test_run_ctx");
+}
+
+static void test_not_supported(void **state)
+{
+	for (uint32_t type = 0; type < skep_nprog_types; type++) {
+		const struct skep_prog_type *ops = &skep_prog_types[type];
+		bool none = type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT ||
+			    type == BPF_PROG_TYPE_PERF_EVENT;
+
+		if (ops->name)
+			assert_int_equal(!ops->test_run, none);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_skb_sizes), cmocka_unit_test(test_skb_contexts),
+		cmocka_unit_test(test_skb_flags), cmocka_unit_test(test_xdp),
+		cmocka_unit_test(test_ctx),       cmocka_unit_test(test_not_supported),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
