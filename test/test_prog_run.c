@@ -61,7 +61,7 @@ static void test_skb_sizes(void **state)
 			make_packet(protos[p]);
 			for (uint32_t size = 0; size < 4200; size += size < 80 ? 1 : 61) {
 				struct twin_run r = {
-					.data = packet, .size = size, .out_size = sizeof(packet)};
+					.data = packet, .size = size, .out_size = 8192};
 
 				snprintf(what, sizeof(what), "%s, %u bytes, protocol %#x",
 					 t.prog.ops->name, size, protos[p]);
@@ -244,15 +244,13 @@ static void test_xdp(void **state)
 /* Types that get bytes as they are. */
 static void test_ctx(void **state)
 {
-	static const uint32_t types[] = {BPF_PROG_TYPE_RAW_TRACEPOINT,
-					 BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
-					 BPF_PROG_TYPE_SYSCALL};
+	static const uint32_t types[] = {BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_SYSCALL};
 	struct skep *skep = twin_open();
 	static uint8_t ctx[70000];
 	char what[128];
 	struct twin t;
 
-	for (size_t k = 0; k < 3; k++) {
+	for (size_t k = 0; k < 2; k++) {
 		assert_int_equal(twin_load(&t, skep, types[k], returns_1, 2), 0);
 		for (uint32_t size = 0; size < sizeof(ctx); size += size < 200 ? 1 : 4999) {
 			struct twin_run r = {.ctx = size ? ctx : NULL, .ctx_size = size};
@@ -289,7 +287,8 @@ static void test_not_supported(void **state)
 	for (uint32_t type = 0; type < skep_nprog_types; type++) {
 		const struct skep_prog_type *ops = &skep_prog_types[type];
 		bool none = type == BPF_PROG_TYPE_KPROBE || type == BPF_PROG_TYPE_TRACEPOINT ||
-			    type == BPF_PROG_TYPE_PERF_EVENT;
+			    type == BPF_PROG_TYPE_PERF_EVENT ||
+			    type == BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE;
 
 		if (ops->name)
 			assert_int_equal(!ops->test_run, none);
