@@ -115,7 +115,8 @@ static bool members_ok(const struct btf_file *f, const struct btf_type *t)
 	uint32_t kind = BTF_INFO_KIND(t->info), n = BTF_INFO_VLEN(t->info);
 	const uint8_t *at = (const uint8_t *)(t + 1);
 
-	for (uint32_t i = 0; i < n; i++, at += kinds[kind].each) {
+	/* A function's vlen is its linkage. */
+	for (uint32_t i = 0; kinds[kind].each && i < n; i++, at += kinds[kind].each) {
 		const uint32_t *w = (const uint32_t *)at;
 
 		if (kind != BTF_KIND_DATASEC && w[0] >= f->h->str_len)
