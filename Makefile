@@ -33,6 +33,7 @@ LDFLAGS  += -fsanitize=$(SAN)
 endif
 LDFLAGS  += -pthread
 
+# Archives are appended to (q), because parts may have files of one name.
 # The core needs libc only. The parts need libraries, which the command links.
 CORE_DIRS := os isa btf verifier exec exec/jit map helper prog bpf
 PART_DIRS := net client trace
@@ -66,12 +67,12 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/libskep.a: $(call obj,$(CORE_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(BUILD)/libskep-parts.a: $(call obj,$(PART_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) qcs $@ $^
 
 $(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
 	$(CC) $(LDFLAGS) -shared -Wl,-soname,libskep.so.$(SOMAJOR) $^ -o $@.$(VERSION) -lm
