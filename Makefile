@@ -28,7 +28,7 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno
 CPPFLAGS += -Iinclude -Isrc -D_GNU_SOURCE -DSKEP_VERSION='"$(VERSION)"'
 CFLAGS   += -std=gnu11 $(OPT) $(WARN) $(WERROR) -fPIC -fvisibility=hidden -fno-strict-aliasing -pthread
 ifneq ($(SAN),)
-CFLAGS   += -fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),-fno-sanitize=function -fno-sanitize-recover=undefined)
+CFLAGS   += -fsanitize=$(SAN) -fno-omit-frame-pointer $(if $(findstring undefined,$(SAN)),$(if $(findstring clang,$(CC)),-fno-sanitize=function) -fno-sanitize-recover=undefined)
 LDFLAGS  += -fsanitize=$(SAN)
 endif
 LDFLAGS  += -pthread
@@ -48,6 +48,8 @@ obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 # libbpf as an archive: --wrap does not reach into a shared library.
 LIBS_PARTS := -l:libbpf.a -lelf -lz -lpcap
 # libbpf reaches the system through these; client/libbpf.c leads them to an instance.
+# The command alone: disassembling machine code.
+LIBS_CMD := -lm $(if $(filter x86_64,$(shell uname -m)),-lZydis)
 WRAP := syscall mmap64 fopen64 open64 faccessat uname
 WRAP_FLAGS := $(WRAP:%=-Wl,--wrap=%)
 
@@ -80,7 +82,7 @@ $(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
 	ln -sf libskep.so.$(SOMAJOR) $@
 
 $(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
-	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -o $@
+	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) $(LIBS_CMD) -o $@
 
 # test_client_* use libbpf on an instance; the others need only what they name.
 $(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a

@@ -21,6 +21,7 @@ enum { EXIT_OK, EXIT_REFUSED, EXIT_USAGE }; /* see skep(1), EXIT STATUS */
 
 int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
 
 /* ---- Messages: "skep: ...", then what to do next, on standard error ---- */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -54,6 +55,11 @@ struct verdict {
 	/* Explanation. Strings may be NULL. */
 	char *what, *hint, *file, *func, *text;
 	uint32_t line, col, insn;
+	/* With session.keep: as given to PROG_LOAD. */
+	struct bpf_insn *loaded;
+	struct bpf_line_info *lines;
+	struct bpf_func_info *funcs;
+	uint32_t nloaded, nlines, nfuncs;
 };
 
 struct session {
@@ -71,6 +77,7 @@ struct session {
 	uint32_t nverdicts;
 	char *log_buf;
 	struct verdict *explaining; /* whom the explanation is about */
+	bool keep; /* keep the instructions as loaded */
 	bool substitute; /* load an empty program for a refused one, so that the rest loads */
 	struct skep_error err;
 };

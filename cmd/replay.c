@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "client/libbpf.h"
+#include "net/verdict.h"
 
 #define BATCH    64
 #define HEADROOM 256 /* XDP_PACKET_HEADROOM */
@@ -18,103 +19,33 @@
 /* Live frames have ifindex 1 in BPF_PROG_TEST_RUN: the loopback interface. */
 #define INGRESS_IFINDEX 1
 
-/* ---- Verdicts ---- */
-
-static const char *xdp_name(uint32_t v, uint32_t len)
+bool takes_packets(enum bpf_prog_type type)
 {
-	static const char *const names[] = {"XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX",
-					    "XDP_REDIRECT"};
+	uint32_t n;
 
-	return v < 5 ? names[v] : "XDP_INVALID";
+	return skep_verdicts(type, &n) != NULL;
 }
 
-static uint32_t xdp_passes(uint32_t v, uint32_t len)
+static void account(struct replay *r, const struct capture_packet *p, uint32_t verdict,
+		    const uint8_t *data, uint32_t len, bool write)
 {
-	return v == XDP_PASS || v == XDP_TX || v == XDP_REDIRECT ? len : 0;
-}
+	const struct skep_verdict *v = skep_verdict(r->type, verdict);
+	uint32_t cut = p->wire_len - p->len;
 
-static const char *tc_name(uint32_t v, uint32_t len)
-{
-	static const char *const names[] = {"TC_ACT_UNSPEC", "TC_ACT_OK",     "TC_ACT_RECLASSIFY",
-					    "TC_ACT_SHOT",   "TC_ACT_PIPE",   "TC_ACT_STOLEN",
-					    "TC_ACT_QUEUED", "TC_ACT_REPEAT", "TC_ACT_REDIRECT",
-					    "TC_ACT_TRAP"};
-
-	return v + 1 < 10 ? names[v + 1] : "TC_ACT_INVALID";
-}
-
-/* What is neither shot nor taken away goes on; tc treats unknown values as "unspecified". */
-static uint32_t tc_passes(uint32_t v, uint32_t len)
-{
-	return v == 2 || v == 4 || v == 5 || v == 8 ? 0 : len;
-}
-
-static const char *filter_name(uint32_t v, uint32_t len)
-{
-	return !v ? "DROP" : v < len ? "TRUNCATE" : "PASS";
-}
-
-static uint32_t filter_passes(uint32_t v, uint32_t len)
-{
-	return v < len ? v : len;
-}
-
-static const char *cgroup_name(uint32_t v, uint32_t len)
-{
-	return v & 1 ? "PASS" : "DROP";
-}
-
-static uint32_t cgroup_passes(uint32_t v, uint32_t len)
-{
-	return v & 1 ? len : 0;
-}
-
-const struct packet_type *packet_type(enum bpf_prog_type type)
-{
-	static const struct packet_type types[] = {
-		{BPF_PROG_TYPE_XDP, xdp_name, xdp_passes},
-		{BPF_PROG_TYPE_SCHED_CLS, tc_name, tc_passes},
-		{BPF_PROG_TYPE_SCHED_ACT, tc_name, tc_passes},
-		{BPF_PROG_TYPE_SOCKET_FILTER, filter_name, filter_passes},
-		{BPF_PROG_TYPE_CGROUP_SKB, cgroup_name, cgroup_passes},
-	};
-
-	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (types[i].type == type)
-			return &types[i];
-	return NULL;
-}
-
-/* Names are constants: comparing addresses finds the same one again. */
-static void count(struct replay *r, const char *name)
-{
-	for (uint32_t i = 0; i < r->nverdicts; i++) {
-		if (r->verdicts[i].name == name) {
-			r->verdicts[i].n++;
-			return;
-		}
-	}
-	if (r->nverdicts == MAX_VERDICTS)
-		return;
-	r->verdicts[r->nverdicts].name = name;
-	r->verdicts[r->nverdicts++].n = 1;
-}
-
-static void account(struct replay *r, const struct packet_type *t, const struct capture_packet *p,
-		    uint32_t verdict, const uint8_t *data, uint32_t len, bool write)
-{
-	uint32_t keep = t->passes(verdict, len);
-
-	count(r, t->name(verdict, len));
+	r->verdicts[v - r->rows]++;
 	r->packets++;
 	r->bytes += p->len;
-	if (!keep)
+	if (v->fate == SKEP_FATE_DROP)
 		return;
 	r->passed++;
-	/* What the capture had cut off is still cut off. */
-	if (write && r->writer)
-		capture_write(r->writer, data, keep,
-			      keep < len ? keep : keep + (p->wire_len - p->len), p->ns);
+	if (!write || !r->writer)
+		return;
+	/* A socket filter says how much it wants. */
+	if (r->type == BPF_PROG_TYPE_SOCKET_FILTER && verdict < len) {
+		cut += len - verdict;
+		len = verdict;
+	}
+	capture_write(r->writer, data, len, len + cut, p->ns);
 }
 
 static uint64_t now_ns(void)
@@ -133,7 +64,7 @@ static void tick(struct replay *r, uint64_t pass, uint64_t at)
 
 /* ---- skep's runtime ---- */
 
-static int run_user(struct replay *r, const struct packet_type *t)
+static int run_user(struct replay *r)
 {
 	const struct capture *c = r->capture;
 	size_t slot = HEADROOM + c->longest + TAILROOM;
@@ -173,7 +104,7 @@ static int run_user(struct replay *r, const struct packet_type *t)
 				break;
 			}
 			for (uint32_t i = 0; i < n; i++)
-				account(r, t, &p[i], pkt[i].verdict, pkt[i].buf + pkt[i].off,
+				account(r, &p[i], pkt[i].verdict, pkt[i].buf + pkt[i].off,
 					pkt[i].len, !pass);
 			tick(r, pass, at + n);
 		}
@@ -186,7 +117,7 @@ out:
 
 /* ---- The kernel, by BPF_PROG_TEST_RUN ---- */
 
-static int run_kernel(struct replay *r, const struct packet_type *t)
+static int run_kernel(struct replay *r)
 {
 	const struct capture *c = r->capture;
 	size_t out_size = (size_t)c->longest + 65536;
@@ -220,7 +151,7 @@ static int run_kernel(struct replay *r, const struct packet_type *t)
 				break;
 			} else {
 				r->prog_ns += attr.test.duration;
-				account(r, t, p, attr.test.retval, out, attr.test.data_size_out,
+				account(r, p, attr.test.retval, out, attr.test.data_size_out,
 					!pass);
 			}
 			if (at % BATCH == BATCH - 1 || at + 1 == c->n)
@@ -231,23 +162,10 @@ static int run_kernel(struct replay *r, const struct packet_type *t)
 	return err;
 }
 
-static int by_count(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)((const char *)a + sizeof(void *));
-	uint64_t y = *(const uint64_t *)((const char *)b + sizeof(void *));
-
-	return x > y ? -1 : x < y;
-}
-
 int replay_run(struct replay *r)
 {
-	const struct packet_type *t = packet_type(r->type);
-	int err;
-
-	if (!t)
+	r->rows = skep_verdicts(r->type, &r->nrows);
+	if (!r->rows || r->nrows > MAX_VERDICTS)
 		return -EOPNOTSUPP;
-	err = r->skep ? run_user(r, t) : run_kernel(r, t);
-	_Static_assert(sizeof(r->verdicts[0]) == sizeof(void *) + 8, "by_count reads it so");
-	qsort(r->verdicts, r->nverdicts, sizeof(r->verdicts[0]), by_count);
-	return err;
+	return r->skep ? run_user(r) : run_kernel(r);
 }

@@ -12,19 +12,13 @@
 #include "capture.h"
 #include "skep.h"
 
-/* Program types that take packets. */
-struct packet_type {
-	enum bpf_prog_type type;
-	/* A verdict's name, by what the program returned for a frame of len bytes. */
-	const char *(*name)(uint32_t verdict, uint32_t len);
-	/* How many bytes of the frame go on; 0: none, it was dropped. */
-	uint32_t (*passes)(uint32_t verdict, uint32_t len);
-};
+/* Rows of skep_verdicts() of any program type, at most. */
+#define MAX_VERDICTS 16
 
-/* NULL if programs of the type take no packets. */
-const struct packet_type *packet_type(enum bpf_prog_type type);
+/* Whether programs of the type take packets. */
+bool takes_packets(enum bpf_prog_type type);
 
-#define MAX_VERDICTS 24
+struct skep_verdict;
 
 struct replay {
 	/* Set by the caller. */
@@ -39,17 +33,15 @@ struct replay {
 	void *tick_arg;
 
 	/* Results. */
+	const struct skep_verdict *rows;
+	uint32_t nrows;
 	uint64_t packets, bytes; /* run */
 	uint64_t passed;
 	uint64_t skipped; /* the runtime took them not: too short or too long for it */
 	int skip_err;
 	uint64_t wall_ns; /* in the runtime, moving packets into place included */
 	uint64_t prog_ns; /* in the program as the runtime measured it, 0 if it did not */
-	struct {
-		const char *name;
-		uint64_t n;
-	} verdicts[MAX_VERDICTS];
-	uint32_t nverdicts;
+	uint64_t verdicts[MAX_VERDICTS]; /* by row of skep_verdicts() */
 };
 
 /* 0 or -errno. */

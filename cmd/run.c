@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "capture.h"
+#include "maps.h"
+#include "net/verdict.h"
 #include "out.h"
 #include "replay.h"
+#include "tracepipe.h"
 
 static const char usage[] = "usage: skep run PROG.{bpf.c,o} --capture IN.pcap [OPTIONS]\n";
 
@@ -26,6 +29,7 @@ static const char help[] =
 	"  -p, --prog NAME       this program of the object (default: the first that takes "
 	"packets)\n"
 	"  -n, --repeat N        send the capture N times\n"
+	"  -m, --map NAME        show only this map, and all of it; may be repeated\n"
 	"      --json            one JSON object instead of text\n"
 	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"
 	"      --cc NAME         compiler for C source: clang-16, bpf-gcc, a path\n"
@@ -33,12 +37,18 @@ static const char help[] =
 	"\n"
 	"Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
 
+#define MAX_NAMED 32
+
 struct run {
 	struct session s;
 	const char *capture, *write, *prog;
 	uint64_t repeat;
+	const char *maps[MAX_NAMED + 1]; /* --map; NULL-terminated */
+	uint32_t nmaps;
 	bool json;
 	struct progress progress;
+	struct records *records;
+	struct tracepipe *trace;
 };
 
 enum { O_JSON = 256, O_RUNTIME, O_CC };
@@ -48,6 +58,7 @@ static const struct option options[] = {
 	{"write", required_argument, NULL, 'w'},
 	{"prog", required_argument, NULL, 'p'},
 	{"repeat", required_argument, NULL, 'n'},
+	{"map", required_argument, NULL, 'm'},
 	{"json", no_argument, NULL, O_JSON},
 	{"runtime", required_argument, NULL, O_RUNTIME},
 	{"cc", required_argument, NULL, O_CC},
@@ -61,7 +72,7 @@ static int parse(struct run *r, int argc, char **argv)
 	int c;
 
 	r->repeat = 1;
-	while ((c = getopt_long(argc, argv, "c:w:p:n:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:w:p:n:m:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			r->capture = optarg;
@@ -76,6 +87,11 @@ static int parse(struct run *r, int argc, char **argv)
 			if (parse_number(optarg, 1, 1000000000, &r->repeat))
 				return misuse(usage, "--repeat wants a number from 1, not \"%s\"",
 					      optarg);
+			break;
+		case 'm':
+			if (r->nmaps == MAX_NAMED)
+				return misuse(usage, "--map: at most %d maps", MAX_NAMED);
+			r->maps[r->nmaps++] = optarg;
 			break;
 		case O_JSON:
 			r->json = true;
@@ -129,7 +145,7 @@ static int choose(struct run *r)
 
 		if (r->prog && strcmp(v->name, r->prog))
 			continue;
-		if (packet_type(type)) {
+		if (takes_packets(type)) {
 			found = (int)i;
 			break;
 		}
@@ -201,13 +217,18 @@ static double per_second(const struct replay *rp)
 
 static void print_text(const struct run *r, const struct replay *rp, const struct verdict *v)
 {
+	struct maps_opts maps = {.names = r->nmaps ? r->maps : NULL,
+				 .records = r->records,
+				 .color = color_on(stdout)};
+
 	printf("%s (%s) on %s packets of %s\n\n", v->name, v->type,
 	       show_count(rp->packets + rp->skipped).s, r->capture);
 	printf("  %-18s %15s %8s\n", "verdict", "packets", "");
-	for (uint32_t i = 0; i < rp->nverdicts; i++)
-		printf("  %-18s %15s %6.1f %%\n", rp->verdicts[i].name,
-		       show_count(rp->verdicts[i].n).s,
-		       (double)rp->verdicts[i].n * 100 / (double)rp->packets);
+	for (uint32_t i = 0; i < rp->nrows; i++)
+		if (rp->verdicts[i])
+			printf("  %-18s %15s %6.1f %%\n", rp->rows[i].name,
+			       show_count(rp->verdicts[i]).s,
+			       (double)rp->verdicts[i] * 100 / (double)rp->packets);
 	if (rp->skipped)
 		printf("  %-18s %15s   too short or too long for the kernel's test run\n",
 		       "not run", show_count(rp->skipped).s);
@@ -216,10 +237,12 @@ static void print_text(const struct run *r, const struct replay *rp, const struc
 	       rp->prog_ns ? " in the program" : "", show_time(rp->capture->read_ns).s);
 	if (r->write)
 		printf("  %s packets written to %s\n", show_count(rp->passed).s, r->write);
+	maps_text(stdout, r->s.obj, &maps);
 }
 
 static void print_json(const struct run *r, const struct replay *rp, const struct verdict *v)
 {
+	struct maps_opts maps = {.names = r->nmaps ? r->maps : NULL, .records = r->records};
 	struct json j;
 
 	json_begin(&j, stdout);
@@ -238,11 +261,15 @@ static void print_json(const struct run *r, const struct replay *rp, const struc
 	json_u64(&j, rp->skipped);
 	json_key(&j, "verdicts");
 	json_open(&j, '{');
-	for (uint32_t i = 0; i < rp->nverdicts; i++) {
-		json_key(&j, rp->verdicts[i].name);
-		json_u64(&j, rp->verdicts[i].n);
+	for (uint32_t i = 0; i < rp->nrows; i++) {
+		if (!rp->verdicts[i])
+			continue;
+		json_key(&j, rp->rows[i].name);
+		json_u64(&j, rp->verdicts[i]);
 	}
 	json_close(&j, '}');
+	json_key(&j, "maps");
+	maps_json(&j, r->s.obj, &maps);
 	json_key(&j, "ns_per_packet");
 	json_num(&j, ns_per_packet(rp));
 	json_key(&j, "packets_per_second");
@@ -255,10 +282,29 @@ static void print_json(const struct run *r, const struct replay *rp, const struc
 	json_end(&j);
 }
 
+/* Asked for before anything runs, so that a wrong name costs no run. */
+static int check_maps(const struct run *r)
+{
+	struct bpf_map *map;
+
+	for (uint32_t i = 0; i < r->nmaps; i++) {
+		if (maps_has(r->s.obj, r->maps[i]))
+			continue;
+		complain("%s: there is no map named \"%s\"", r->s.path, r->maps[i]);
+		fputs("      It holds:", stderr);
+		bpf_object__for_each_map(map, r->s.obj) fprintf(stderr, " %s", map_name(map));
+		fputs("\n", stderr);
+		return -ENOENT;
+	}
+	return 0;
+}
+
 static void on_tick(void *arg, uint64_t done, uint64_t total)
 {
 	struct run *r = arg;
 
+	records_take(r->records);
+	tracepipe_take(r->trace);
 	progress_step(&r->progress, done, total);
 }
 
@@ -289,6 +335,19 @@ static int replay(struct run *r, int chosen, const struct capture *cap)
 	if (r->write && capture_create(&rp.writer, r->write, &err)) {
 		complain_error(&err);
 		return EXIT_REFUSED;
+	}
+	e = records_open(&r->records, r->s.obj);
+	if (e) {
+		complain("the ring buffers can't be mapped: %s", strerror(-e));
+		capture_close(rp.writer);
+		records_close(r->records);
+		return EXIT_REFUSED;
+	}
+	if (r->s.kernel && tracepipe_wanted(r->s.obj)) {
+		e = tracepipe_open(&r->trace, on_printk, r);
+		if (e)
+			complain("bpf_printk is not shown: the kernel's trace can't be read: %s",
+				 strerror(-e));
 	}
 	progress_start(&r->progress, !r->json);
 	e = replay_run(&rp);
@@ -329,7 +388,7 @@ int cmd_run(int argc, char **argv)
 		complain_error(&err);
 	if (!session_open(&r.s)) {
 		chosen = choose(&r);
-		if (chosen >= 0 && !load(&r, chosen))
+		if (chosen >= 0 && !check_maps(&r) && !load(&r, chosen))
 			status = replay(&r, chosen, &cap);
 		if (cap.damaged && status == EXIT_OK)
 			status = EXIT_REFUSED;

@@ -235,28 +235,42 @@ static void read_stats(struct verdict *v, const char *log)
 	}
 }
 
-/* Without skep's own explanation: the last source line that the log names, and its last message. */
+/* A line of the verifier's trace: "12: (61) r1 = ..." or "from 3 to 5: ..." */
+static bool is_trace(const char *line)
+{
+	return (*line >= '0' && *line <= '9') || !strncmp(line, "from ", 5) ||
+	       !strncmp(line, "func#", 5) || !strncmp(line, "mark_precise", 12);
+}
+
+static bool is_stats(const char *line)
+{
+	return !strncmp(line, "processed ", 10) || !strncmp(line, "verification time", 17) ||
+	       !strncmp(line, "stack depth", 11);
+}
+
+/* Without skep's own explanation: the last source line that the log names, and the messages
+ * behind the last instruction. */
 static void explain_from_log(struct verdict *v)
 {
-	const char *src = NULL, *msg = NULL, *line, *next;
-	size_t len, n;
-	char file[256];
+	char msg[1024] = "", file[256];
+	const char *src = NULL, *line, *next;
+	size_t len, n = 0;
 
 	for (line = v->log; line && *line; line = next) {
-		next = strchr(line, '\n');
-		len = next ? (size_t)(next - line) : strlen(line);
-		next = next ? next + 1 : NULL;
-		if (len > 2 && !strncmp(line, "; ", 2))
+		len = strcspn(line, "\n");
+		next = line[len] ? line + len + 1 : NULL;
+		if (len > 2 && !strncmp(line, "; ", 2)) {
 			src = line;
-		else if (!strncmp(line, "processed ", 10) ||
-			 !strncmp(line, "verification time", 17) ||
-			 !strncmp(line, "stack depth", 11) || !len)
-			continue;
-		else
-			msg = line;
+			n = 0;
+		} else if (is_trace(line)) {
+			n = 0;
+		} else if (len && !is_stats(line) && n < sizeof(msg)) {
+			n += (size_t)snprintf(msg + n, sizeof(msg) - n, "%s%.*s", n ? "; " : "",
+					      (int)len, line);
+		}
 	}
-	if (msg)
-		v->what = strndup(msg, strcspn(msg, "\n"));
+	if (n)
+		v->what = copy(msg);
 	if (!src)
 		return;
 	n = strcspn(src, "\n");
@@ -292,6 +306,40 @@ static long load_empty(const union bpf_attr *refused)
 	return skep_client_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
 }
 
+static void *copy_array(uint64_t at, uint32_t n, uint32_t rec, uint32_t size)
+{
+	uint8_t *out = n && rec >= size ? calloc(n, size) : NULL;
+
+	/* Records may be longer than we know them. */
+	for (uint32_t i = 0; out && i < n; i++)
+		memcpy(out + (size_t)i * size, (const uint8_t *)(uintptr_t)at + (size_t)i * rec,
+		       size);
+	return out;
+}
+
+static void forget_loaded(struct verdict *v)
+{
+	free(v->loaded);
+	free(v->lines);
+	free(v->funcs);
+	v->loaded = NULL;
+	v->lines = NULL;
+	v->funcs = NULL;
+}
+
+static void keep_loaded(struct verdict *v, const union bpf_attr *attr)
+{
+	forget_loaded(v);
+	v->loaded = copy_array(attr->insns, attr->insn_cnt, sizeof(*v->loaded), sizeof(*v->loaded));
+	v->lines = copy_array(attr->line_info, attr->line_info_cnt, attr->line_info_rec_size,
+			      sizeof(*v->lines));
+	v->funcs = copy_array(attr->func_info, attr->func_info_cnt, attr->func_info_rec_size,
+			      sizeof(*v->funcs));
+	v->nloaded = v->loaded ? attr->insn_cnt : 0;
+	v->nlines = v->lines ? attr->line_info_cnt : 0;
+	v->nfuncs = v->funcs ? attr->func_info_cnt : 0;
+}
+
 static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 {
 	struct session *s = arg;
@@ -304,6 +352,8 @@ static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 	    attr->log_buf >= (uintptr_t)s->log_buf + s->nverdicts)
 		return skep_client_bpf(cmd, attr, size);
 	v = &s->verdicts[attr->log_buf - (uintptr_t)s->log_buf];
+	if (s->keep)
+		keep_loaded(v, attr);
 	s->explaining = v;
 	from = now_ns();
 	r = skep_client_bpf(cmd, attr, size);
@@ -382,6 +432,7 @@ void session_close(struct session *s)
 	bpf_object__close(s->obj);
 	for (uint32_t i = 0; i < s->nverdicts; i++) {
 		forget_explanation(&s->verdicts[i]);
+		forget_loaded(&s->verdicts[i]);
 		free(s->verdicts[i].log);
 	}
 	free(s->verdicts);

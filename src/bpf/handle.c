@@ -20,6 +20,7 @@
 #define FIRST_BYTE (1ull << 61)
 #define BYTES      (1ull << 61)
 #define WD_BUCKETS 1024u
+#define BATCH      64
 #define FRESH_NS   10000000ull /* after word of a closing: ask at every occasion */
 #define WINDOW_NS  1000000000ull /* then at every tick of the coarse clock, until here */
 #define FULL_NS    10000000000ull
@@ -239,12 +240,14 @@ static bool ask_again(struct skep_object *obj, uint64_t now)
 	return obj->closed_ns == ALWAYS || now - obj->closed_ns < WINDOW_NS;
 }
 
-static struct skep_object *sweep(struct skep_handles *h, uint64_t now)
+/* Objects that no user holds, at most BATCH; the users' reference is the caller's to put. */
+static uint32_t sweep(struct skep_handles *h, uint64_t now, struct skep_object **dead)
 {
-	struct skep_object **p = &h->pending, *dead = NULL, *obj;
+	struct skep_object **p = &h->pending, *obj;
+	uint32_t n = 0;
 	bool yes;
 
-	while ((obj = *p)) {
+	while ((obj = *p) && n < BATCH) {
 		bool fresh = obj->closed_ns != ALWAYS && now - obj->closed_ns < FRESH_NS;
 
 		if (obj->user && obj->asked_ns == now && !fresh) {
@@ -261,11 +264,10 @@ static struct skep_object *sweep(struct skep_handles *h, uint64_t now)
 		obj->pending = false;
 		if (obj->user && !yes) {
 			obj->user = false;
-			obj->next_pending = dead;
-			dead = obj;
+			dead[n++] = obj;
 		}
 	}
-	return dead;
+	return n;
 }
 
 struct walk {
@@ -319,38 +321,46 @@ static void read_events(struct skep *skep, uint64_t now)
 void skep_collect(struct skep *skep)
 {
 	struct skep_handles *h = skep->handles;
-	struct skep_object *dead, *next;
-	uint64_t now;
+	struct skep_object *dead[BATCH];
+	uint32_t n, i;
 
 	if (skep_check_owner(skep))
 		return;
-	now = skep_clock_coarse();
-	pthread_mutex_lock(&h->lock);
-	read_events(skep, now);
-	dead = h->pending ? sweep(h, now) : NULL;
-	pthread_mutex_unlock(&h->lock);
-	for (; dead; dead = next) {
-		next = dead->next_pending;
-		skep_object_put(dead);
-	}
+	do {
+		uint64_t now = skep_clock_coarse();
+
+		pthread_mutex_lock(&h->lock);
+		read_events(skep, now);
+		n = sweep(h, now, dead);
+		pthread_mutex_unlock(&h->lock);
+		/* Without the mutex: destroying one object may put others. */
+		for (i = 0; i < n; i++)
+			skep_object_put(dead[i]);
+	} while (n == BATCH);
 	skep_defer_poll(skep);
 }
 
+struct drop {
+	struct skep_object *dead[BATCH];
+	uint32_t n;
+};
+
 static void drop_one(struct skep_object *obj, void *arg)
 {
-	struct skep_object **dead = arg;
+	struct drop *d = arg;
 
-	if (!obj->user)
+	if (!obj->user || d->n == BATCH)
 		return;
 	obj->user = false;
-	obj->next_pending = *dead;
-	*dead = obj;
+	d->dead[d->n++] = obj;
 }
 
 void skep_handles_drop(struct skep *skep)
 {
 	struct skep_handles *h = skep->handles;
-	struct skep_object *dead = NULL, *obj, *next;
+	struct skep_object *obj;
+	struct drop d;
+	uint32_t i;
 
 	if (skep_forked(skep))
 		return;
@@ -358,10 +368,13 @@ void skep_handles_drop(struct skep *skep)
 	for (obj = h->pending; obj; obj = obj->next_pending)
 		obj->pending = false;
 	h->pending = NULL;
-	skep_objects_walk(skep, drop_one, &dead);
 	pthread_mutex_unlock(&h->lock);
-	for (; dead; dead = next) {
-		next = dead->next_pending;
-		skep_object_put(dead);
-	}
+	do {
+		d.n = 0;
+		pthread_mutex_lock(&h->lock);
+		skep_objects_walk(skep, drop_one, &d);
+		pthread_mutex_unlock(&h->lock);
+		for (i = 0; i < d.n; i++)
+			skep_object_put(d.dead[i]);
+	} while (d.n == BATCH);
 }

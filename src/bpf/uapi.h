@@ -348,6 +348,13 @@ enum {
 };
 
 enum {
+	BPF_ADJ_ROOM_ENCAP_L2_MASK = 0xff,
+	BPF_ADJ_ROOM_ENCAP_L2_SHIFT = 56,
+};
+#define BPF_F_ADJ_ROOM_ENCAP_L2(len)                                                               \
+	(((__u64)len & BPF_ADJ_ROOM_ENCAP_L2_MASK) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT)
+
+enum {
 	BPF_SK_LOOKUP_F_REPLACE = 1,
 	BPF_SK_LOOKUP_F_NO_REUSEPORT = 2,
 };

@@ -64,6 +64,7 @@ void skep_env_close(struct skep_env *env)
 	env->checker = NULL;
 	env->jit_stack = NULL;
 	env->tail_calls = 0;
+	env->no_reclaim = false;
 	env->redirect = (struct skep_redirect){0};
 	atomic_store(&env->open, 0);
 	skep_defer_poll(skep);

@@ -38,14 +38,16 @@ static void push(struct skep *skep, struct skep_deferred *d)
 /* The oldest epoch that somebody inside entered in. */
 static uint64_t oldest(struct skep *skep)
 {
-	uint64_t min = UINT64_MAX, image = skep_self(skep->parts) >> 22;
+	uint64_t min = UINT64_MAX;
+	uint32_t image = skep_self_image(skep_self(skep->parts));
 	struct skep_env *env;
 
 	for (env = atomic_load(&skep->envs); env; env = env->next) {
 		uint64_t epoch = atomic_load(&env->epoch);
 
 		/* In a forked child, the parent's other threads don't run. */
-		if (epoch && epoch < min && (!skep_forked(skep) || env->self >> 22 == image))
+		if (epoch && epoch < min &&
+		    (!skep_forked(skep) || skep_self_image(env->self) == image))
 			min = epoch;
 	}
 	return min;

@@ -17,6 +17,7 @@ struct skep_prog;
 struct skep_map;
 struct skep_env;
 struct skep_region;
+struct skep_skb;
 
 #define SKEP_MAX_TAIL_CALLS	33	/* as Linux: a program runs at most 33 others */
 #define SKEP_STACK_SIZE		512	/* bytes of stack a frame may use */
@@ -59,12 +60,17 @@ struct skep_env {
 	 * callbacks of helpers. Set by whoever runs the program. */
 	uint64_t (*call)(struct skep_env *env, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
 			 uint64_t r4, uint64_t r5);
+	/* bpf_clone_redirect: sends a copy of the packet. Set by a data path that has
+	 * interfaces; NULL: there are none, which is -EINVAL. */
+	int (*clone)(struct skep_env *env, const struct skep_skb *skb, uint32_t ifindex,
+		     uint64_t flags);
 	void *ctx;			/* the run's internal context */
 	struct skep_redirect redirect;
 	struct skep_checker *checker;	/* checked mode, else NULL */
 	_Atomic uint64_t epoch;		/* of the instance when it entered; 0 outside */
 	uint64_t self;			/* the thread's identity while inside */
 	_Atomic uint32_t open;		/* 0: closed, may be opened again */
+	bool no_reclaim;		/* skep_leave() calls nothing that was deferred */
 	uint64_t clock_ns;		/* what the clock helpers show instead of the time; 0: the time */
 	uint64_t prandom;		/* state of get_prandom_u32 */
 	uint32_t depth;			/* nested runs on this env */
@@ -76,7 +82,7 @@ struct skep_env {
 };
 
 /* Opens and closes an environment (registered with the instance). A signal handler that
- * runs programs needs an environment of its own. */
+ * runs programs needs an environment of its own, with no_reclaim set. */
 int skep_env_open(struct skep_env **out, struct skep *skep);
 void skep_env_close(struct skep_env *env);
 

@@ -195,6 +195,7 @@ void skep_leave(struct skep_env *env)
 		wake(slots->shared);
 	/* Only who was in there early enough can have been in the way. */
 	if (__builtin_expect(
-		    epoch <= atomic_load_explicit(&skep->deferred_max, memory_order_relaxed), 0))
+		    epoch <= atomic_load_explicit(&skep->deferred_max, memory_order_relaxed), 0) &&
+	    !env->no_reclaim)
 		skep_defer_poll(skep);
 }

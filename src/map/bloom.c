@@ -8,11 +8,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "map/flags.h"
 #include "map/jhash.h"
 #include "map/map.h"
+#include "map/types.h"
 
-#define FLAGS	  (BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | SKEP_MAP_ACCESS)
+#define FLAGS     (BPF_F_NUMA_NODE | BPF_F_ZERO_SEED | SKEP_MAP_ACCESS_FLAGS)
 #define VALUE_MAX (1u << 22)
 
 struct bloom {
@@ -22,9 +22,8 @@ struct bloom {
 
 static int bloom_check(const union bpf_attr *attr)
 {
-	if (attr->key_size || !attr->value_size || !attr->max_entries ||
-	    attr->map_flags & ~FLAGS || !skep_map_access_ok(attr->map_flags) ||
-	    attr->map_extra & ~0xfull)
+	if (attr->key_size || !attr->value_size || !attr->max_entries || attr->map_flags & ~FLAGS ||
+	    !skep_map_access_ok(attr->map_flags) || attr->map_extra & ~0xfull)
 		return -EINVAL;
 	return attr->value_size > VALUE_MAX ? -E2BIG : 0;
 }
@@ -167,6 +166,7 @@ const struct skep_map_ops skep_map_bloom = {
 	.peek = bloom_peek,
 	.sys_lookup = sys_peek,
 	.sys_update = sys_push,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = no_next_key,
 	.mem_usage = bloom_mem_usage,
 	.is_inner_ok = true,

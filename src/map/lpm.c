@@ -29,38 +29,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/access.h"
+#include "map/types.h"
 
-#define KEY_MIN		(4 + 1)
-#define KEY_MAX		(4 + 256)
-#define VALUE_MAX	((1u << 22) - KEY_MAX - 40)
-#define FLAGS                                                                                      \
-	(BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | SKEP_MAP_ACCESS)
+#define KEY_MIN   (4 + 1)
+#define KEY_MAX   (4 + 256)
+#define VALUE_MAX ((1u << 22) - KEY_MAX - 40)
+#define FLAGS     (BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | SKEP_MAP_ACCESS_FLAGS)
 
-#define LEAF		0x80000000u	/* a child that is an element */
-#define MAX_ARENA	(1ull << 36)	/* bytes of address space for an arena */
-#define CHUNK		(256u << 10)	/* memory is backed in such pieces */
-#define QUARANTINE	128		/* prefer fresh memory until so many wait */
-#define TRIES		16
+#define LEAF       0x80000000u /* a child that is an element */
+#define MAX_ARENA  (1ull << 36) /* bytes of address space for an arena */
+#define CHUNK      (256u << 10) /* memory is backed in such pieces */
+#define QUARANTINE 128 /* prefer fresh memory until so many wait */
+#define TRIES      16
 
 struct node {
 	_Atomic uint32_t child[16];
 	union {
-		_Atomic uint32_t meta;		/* depth, and which prefixes there are << 16 */
-		_Atomic uint32_t prefix[16];	/* [0] is meta */
+		_Atomic uint32_t meta; /* depth, and which prefixes there are << 16 */
+		_Atomic uint32_t prefix[16]; /* [0] is meta */
 	};
 };
 
 struct elem {
-	_Atomic uint32_t link;	/* free lists */
+	_Atomic uint32_t link; /* free lists */
 	uint32_t plen;
-	uint8_t data[];		/* rounded up to 8, then the value */
+	uint8_t data[]; /* rounded up to 8, then the value */
 };
 
 /* A free list and two generations of quarantine. Link 0 ends a list. */
 struct arena_ctl {
-	uint32_t bump;		/* first index never used */
+	uint32_t bump; /* first index never used */
 	uint32_t free, cur, prev;
 	uint32_t cur_tail, prev_tail;
 	uint32_t ncur;
@@ -77,11 +77,11 @@ struct ctl {
 
 struct lpm {
 	struct ctl *ctl;
-	struct node *nodes;	/* [0] is the root */
-	uint8_t *elems;		/* index 0 is unused */
+	struct node *nodes; /* [0] is the root */
+	uint8_t *elems; /* index 0 is unused */
 	size_t stride;
 	uint32_t value_off, max_bits, data_size;
-	uint32_t nelems, nnodes;	/* limits */
+	uint32_t nelems, nnodes; /* limits */
 	_Atomic size_t elems_backed, nodes_backed;
 };
 
@@ -153,9 +153,10 @@ static inline uint32_t common_bits(const uint8_t *a, const uint8_t *b, uint32_t 
 /* ---- Lookup ---- */
 
 /* Bits of the prefixes in a node that cover the four bits v: 1, 1v3, 1v3v2, 1v3v2v1. */
-#define COVER(v) (uint16_t)(1u << 1 | 1u << (2 | (v) >> 3) | 1u << (4 | (v) >> 2) | 1u << (8 | (v) >> 1))
-static const uint16_t cover[16] = {COVER(0),  COVER(1),	 COVER(2),  COVER(3), COVER(4),	 COVER(5),
-				   COVER(6),  COVER(7),	 COVER(8),  COVER(9), COVER(10), COVER(11),
+#define COVER(v)                                                                                   \
+	(uint16_t)(1u << 1 | 1u << (2 | (v) >> 3) | 1u << (4 | (v) >> 2) | 1u << (8 | (v) >> 1))
+static const uint16_t cover[16] = {COVER(0),  COVER(1),  COVER(2),  COVER(3), COVER(4),  COVER(5),
+				   COVER(6),  COVER(7),  COVER(8),  COVER(9), COVER(10), COVER(11),
 				   COVER(12), COVER(13), COVER(14), COVER(15)};
 /* Prefixes that are at most so many bits longer than the node's depth. */
 static const uint16_t at_most[4] = {0x0003, 0x000f, 0x00ff, 0xffff};
@@ -193,7 +194,7 @@ static inline uint32_t walk(const struct lpm *t, const uint8_t *data, uint32_t p
 			return elem_at(t, c & ~LEAF)->plen <= plen ? c & ~LEAF : best;
 		n = node_at(t, c);
 		c = depth_of(atomic_load_explicit(&n->meta, memory_order_relaxed));
-		if (c <= depth || c * 4 > plen)	/* the first only if someone wrote garbage */
+		if (c <= depth || c * 4 > plen) /* the first only if someone wrote garbage */
 			return best;
 		depth = c;
 	}
@@ -214,7 +215,6 @@ static uint32_t find_longest(const struct lpm *t, const uint8_t *data, uint32_t 
 	}
 	return 0;
 }
-
 
 /* ---- Memory ---- */
 
@@ -354,7 +354,7 @@ static void retire(struct lpm *t, struct arena_ctl *a, link_fn *link, uint32_t i
 /* ---- Repair ---- */
 
 struct marks {
-	uint8_t *elems, *nodes;		/* bit per index */
+	uint8_t *elems, *nodes; /* bit per index */
 	uint32_t count;
 };
 
@@ -432,7 +432,7 @@ static void repair(struct lpm *t)
 				na->free = i;
 			}
 		}
-	}	/* else: the lost ones stay lost */
+	} /* else: the lost ones stay lost */
 	atomic_fetch_add(&t->ctl->gen, 2);
 	free(m.elems);
 	free(m.nodes);
@@ -480,6 +480,25 @@ static void *lpm_lookup(struct skep_map *map, const void *key, struct skep_env *
 	return e ? (uint8_t *)elem_at(t, e) + t->value_off : NULL;
 }
 
+/* The copy is good if the element's memory was not used again meanwhile. */
+static int lpm_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
+			  struct skep_env *env)
+{
+	struct lpm *t = map->priv;
+
+	for (;;) {
+		uint32_t gen = atomic_load_explicit(&t->ctl->gen, memory_order_acquire);
+		const void *from = lpm_lookup(map, key, env);
+
+		if (!from)
+			return -ENOENT;
+		skep_copy_racy(value, from, map->value_size);
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(&t->ctl->gen, memory_order_relaxed) - gen <= 1)
+			return 0;
+	}
+}
+
 /* ---- Changes ---- */
 
 /* Some element below node i, or 0. */
@@ -508,13 +527,13 @@ static uint32_t any_elem(const struct lpm *t, uint32_t i)
 /* The place of a key: a slot of a node, the node's parent slot, what is there. */
 struct place {
 	uint32_t node;
-	_Atomic uint32_t *up;		/* the slot that holds node; NULL: the root */
-	bool is_prefix;			/* slot is a prefix of the node, else a child */
-	uint32_t k;			/* its index */
-	uint32_t now;			/* the slot's value (tagged as there) */
-	uint32_t elem;			/* the element with just this key, or 0 */
-	uint32_t common;		/* bits shared with what is in the slot, if not elem */
-	uint32_t rep;			/* an element behind the slot */
+	_Atomic uint32_t *up; /* the slot that holds node; NULL: the root */
+	bool is_prefix; /* slot is a prefix of the node, else a child */
+	uint32_t k; /* its index */
+	uint32_t now; /* the slot's value (tagged as there) */
+	uint32_t elem; /* the element with just this key, or 0 */
+	uint32_t common; /* bits shared with what is in the slot, if not elem */
+	uint32_t rep; /* an element behind the slot */
 };
 
 static void find_place(struct lpm *t, const uint8_t *data, uint32_t plen, struct place *p)
@@ -586,7 +605,7 @@ static int split(struct skep_map *map, const struct place *p, const uint8_t *dat
 	int err;
 
 	if (depth <= depth_of(node_at(t, p->node)->meta) || depth * 4 >= t->max_bits)
-		return -EINVAL;	/* only if someone wrote garbage */
+		return -EINVAL; /* only if someone wrote garbage */
 	err = alloc_node(t, map, depth, &i);
 	if (err)
 		return err;
@@ -718,8 +737,8 @@ static long lpm_delete(struct skep_map *map, const void *key, struct skep_env *e
 /* ---- Iteration: the kernel's order, what is more specific before what covers it ---- */
 
 /* The slots of a node in this order: child c is c, prefix k is 16 + k. */
-static const uint8_t order[31] = {0,  1,  24, 2,  3,  25, 20, 4,  5,  26, 6,  7,  27, 21, 18, 8,
-				  9,  28, 10, 11, 29, 22, 12, 13, 30, 14, 15, 31, 23, 19, 17};
+static const uint8_t order[31] = {0, 1,  24, 2,  3,  25, 20, 4,  5,  26, 6,  7,  27, 21, 18, 8,
+				  9, 28, 10, 11, 29, 22, 12, 13, 30, 14, 15, 31, 23, 19, 17};
 
 static int position(uint32_t slot)
 {
@@ -870,6 +889,14 @@ static void lpm_destroy(struct skep_map *map)
 	free(map->priv);
 }
 
+static bool lpm_contains(const struct skep_map *map, uint64_t off, size_t size)
+{
+	const struct lpm *t = map->priv;
+	uint64_t in = off % t->stride;
+
+	return size <= t->stride && in >= 4 && in + size <= t->stride;
+}
+
 static uint64_t lpm_mem_usage(struct skep_map *map)
 {
 	struct lpm *t = map->priv;
@@ -885,7 +912,11 @@ const struct skep_map_ops skep_map_lpm = {
 	.lookup = lpm_lookup,
 	.update = lpm_update,
 	.delete = lpm_delete,
+	.sys_lookup = lpm_sys_lookup,
+	.sys_update = skep_plain_sys_update,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = lpm_next_key,
+	.contains = lpm_contains,
 	.mem_usage = lpm_mem_usage,
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE | SKEP_BATCH_DELETE,
 	.is_inner_ok = true,

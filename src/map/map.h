@@ -65,6 +65,9 @@ struct skep_map_ops {
 	int (*lookup_batch)(struct skep_map *map, const union bpf_attr *attr, union bpf_attr *uattr,
 			    bool and_delete, struct skep_env *env);
 
+	/* Whether [off, off+size) of the data segment lies in one element (its key or its
+	 * value); NULL: anywhere in the segment. */
+	bool (*contains)(const struct skep_map *map, uint64_t off, size_t size);
 	/* Address of value 0 for direct access (PSEUDO_MAP_VALUE), bytes available. */
 	int (*direct)(struct skep_map *map, void **base, uint64_t *size);
 	/* Size and protection of what mmap of the handle may show, see decision 3. */
@@ -116,11 +119,6 @@ struct skep_map {
  * caller: btf and inner may be NULL) and enters it in the instance. */
 int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_btf *btf,
 		    struct skep_map *inner, struct skep_map **out);
-
-/* The BPF_MAP_*_BATCH commands: attr is a private copy, uattr the caller's (its count is
- * written). Answers as bpf(2); -ENOTSUPP (524) where the type lacks the command. */
-int skep_map_batch(struct skep_map *map, int cmd, const union bpf_attr *attr, union bpf_attr *uattr,
-		   struct skep_env *env);
 
 /* Whether prog may use this prog array or be stored in it. The first program decides. */
 bool skep_map_prog_compatible(struct skep_map *map, const struct skep_prog *prog);
@@ -175,7 +173,7 @@ long skep_ringbuf_consume(struct skep_map *map,
  */
 struct skep_perf_opts {
 	int cpu;		/* CPU slot whose programs may write; -1: all */
-	uint64_t sample_type;	/* PERF_SAMPLE_RAW and any of TID, TIME, CPU, PERIOD */
+	uint64_t sample_type;	/* PERF_SAMPLE_RAW and any of TIME, CPU, PERIOD */
 	uint32_t wakeup_events;	/* wake the reader after so many records; 0 as 1 */
 	bool disabled;
 };

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/types.h"
 
-#define FLAGS	  (BPF_F_NUMA_NODE | SKEP_MAP_ACCESS)
-#define VALUE_MAX (1u << 22)	/* the kernel's largest allocation */
+#define FLAGS     (BPF_F_NUMA_NODE | SKEP_MAP_ACCESS_FLAGS)
+#define VALUE_MAX (1u << 22) /* the kernel's largest allocation */
 
 struct ctl {
 	struct skep_lock lock;
@@ -29,8 +29,8 @@ struct ring {
 
 static int queue_check(const union bpf_attr *attr)
 {
-	if (!attr->max_entries || attr->key_size || !attr->value_size ||
-	    attr->map_flags & ~FLAGS || !skep_map_access_ok(attr->map_flags))
+	if (!attr->max_entries || attr->key_size || !attr->value_size || attr->map_flags & ~FLAGS ||
+	    !skep_map_access_ok(attr->map_flags))
 		return -EINVAL;
 	return attr->value_size > VALUE_MAX ? -E2BIG : 0;
 }
@@ -122,8 +122,7 @@ static long queue_push(struct skep_map *map, const void *value, uint64_t flags)
 
 		if (to > map->data.size)
 			to = map->data.size;
-		err = skep_seg_reserve(&map->data, off & ~(size_t)4095,
-				       to - (off & ~(size_t)4095));
+		err = skep_seg_reserve(&map->data, off & ~(size_t)4095, to - (off & ~(size_t)4095));
 		if (err) {
 			err = -ENOMEM;
 			goto out;
@@ -246,6 +245,7 @@ const struct skep_map_ops skep_map_queue = {
 	.sys_lookup = sys_peek,
 	.sys_update = sys_push,
 	.sys_lookup_delete = sys_pop,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = no_next_key,
 	.mem_usage = queue_mem_usage,
 	.is_inner_ok = true,
@@ -266,6 +266,7 @@ const struct skep_map_ops skep_map_stack = {
 	.sys_lookup = sys_peek,
 	.sys_update = sys_push,
 	.sys_lookup_delete = sys_pop,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = no_next_key,
 	.mem_usage = queue_mem_usage,
 	.is_inner_ok = true,

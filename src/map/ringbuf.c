@@ -24,19 +24,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/map.h"
+#include "map/types.h"
 
-#define FLAGS	   BPF_F_NUMA_NODE
-#define PAGE	   4096u
-#define BUSY	   BPF_RINGBUF_BUSY_BIT
-#define DISCARD	   BPF_RINGBUF_DISCARD_BIT
-#define HDR	   BPF_RINGBUF_HDR_SZ
-#define MAX_RECORD (UINT32_MAX / 4)
-#define OWNERS	   256
+#define FLAGS       BPF_F_NUMA_NODE
+#define PAGE        4096u
+#define BUSY        BPF_RINGBUF_BUSY_BIT
+#define DISCARD     BPF_RINGBUF_DISCARD_BIT
+#define HDR         BPF_RINGBUF_HDR_SZ
+#define MAX_RECORD  (UINT32_MAX / 4)
+#define OWNERS      256
 #define OWNER_SHIFT 24
-#define CHUNK	   65536u	/* memory is backed in such pieces */
-#define MAX_STEPS  65536	/* records that one walk looks at */
+#define CHUNK       65536u /* memory is backed in such pieces */
+#define MAX_STEPS   65536 /* records that one walk looks at */
 
 struct hdr {
 	_Atomic uint32_t len;
@@ -57,7 +57,7 @@ struct prod_page {
 
 struct ctl {
 	struct skep_lock lock;
-	_Atomic uint64_t owners[OWNERS];	/* process images; [0] is unused */
+	_Atomic uint64_t owners[OWNERS]; /* process images; [0] is unused */
 };
 
 struct ring {
@@ -66,8 +66,8 @@ struct ring {
 	uint8_t *data;
 	struct ctl *ctl;
 	uint64_t mask;
-	_Atomic uint64_t *backed;	/* bit per chunk of both copies */
-	_Atomic uint64_t image;		/* this process, whose slot is: */
+	_Atomic uint64_t *backed; /* bit per chunk of both copies */
+	_Atomic uint64_t image; /* this process, whose slot is: */
 	_Atomic uint32_t slot;
 };
 
@@ -150,16 +150,16 @@ static uint64_t record_size(uint32_t len)
 static bool bury(struct skep_map *map, struct hdr *h)
 {
 	struct ring *r = map->priv;
-	uint32_t slot = atomic_load(&h->pg_off) >> OWNER_SHIFT;
-	uint32_t len = atomic_load(&h->len);
+	uint32_t len = atomic_load_explicit(&h->len, memory_order_acquire), slot;
 	uint64_t owner;
 
 	if (!(len & BUSY))
 		return true;
+	slot = atomic_load(&h->pg_off) >> OWNER_SHIFT;
 	if (!slot)
 		return false;
 	owner = atomic_load(&r->ctl->owners[slot]);
-	if (!owner || skep_alive(map->obj.skep->parts, owner))
+	if (!owner || skep_alive(map->obj.skep->parts, owner << 32))
 		return false;
 	atomic_compare_exchange_strong(&h->len, &len, (len & ~BUSY) | DISCARD);
 	return true;
@@ -171,7 +171,7 @@ static uint64_t advance_pending(struct skep_map *map, uint64_t prod, bool look_f
 	struct ring *r = map->priv;
 	uint64_t pos = atomic_load_explicit(&r->prod->pending, memory_order_relaxed);
 
-	if (prod - pos > r->mask + 1)	/* only if someone wrote garbage */
+	if (prod - pos > r->mask + 1) /* only if someone wrote garbage */
 		pos = prod;
 	for (int i = 0; pos != prod && prod - pos <= r->mask + 1 && i < MAX_STEPS; i++) {
 		struct hdr *h = hdr_at(r, pos);
@@ -204,7 +204,7 @@ static uint32_t own_slot(struct skep_map *map, uint64_t prod)
 		if (!atomic_load(&r->ctl->owners[i]))
 			goto found;
 	for (i = 1; i < OWNERS && !dead; i++)
-		if (!skep_alive(parts, atomic_load(&r->ctl->owners[i])))
+		if (!skep_alive(parts, atomic_load(&r->ctl->owners[i]) << 32))
 			dead = i;
 	i = dead;
 	if (dead) {
@@ -378,32 +378,27 @@ int skep_ringbuf_wait(struct skep_map *map, uint64_t ns)
 {
 	struct ring *r = map->priv;
 	uint64_t start = skep_clock_mono(), gone;
-	bool first = true;
+	int ret = 0;
 
+	atomic_fetch_add(&r->cons->armed, 1);
 	for (;;) {
 		uint32_t seq = atomic_load(&r->prod->seq);
-		int ready, err;
 
-		atomic_fetch_add(&r->cons->armed, 1);
-		ready = skep_ringbuf_readable(map);
-		if (ready) {
-			struct hdr *h = hdr_at(r, atomic_load(&r->cons->pos));
-
-			if (atomic_load(&h->len) & BUSY)
-				bury(map, h);
+		if (skep_ringbuf_readable(map)) {
+			bury(map, hdr_at(r, atomic_load(&r->cons->pos)));
+			ret = 1;
+			break;
 		}
 		gone = skep_clock_mono() - start;
-		if (!ready && (first || gone < ns) && ns) {
-			err = skep_futex_wait((const uint32_t *)&r->prod->seq, seq, ns - gone);
-			ready = err == -EINTR ? err : 0;
-		} else if (!ready) {
-			ready = -ETIMEDOUT;
-		}
-		atomic_fetch_sub(&r->cons->armed, 1);
-		if (ready)
-			return ready == -ETIMEDOUT ? 0 : ready;
-		first = false;
+		if (gone >= ns)
+			break;
+		ret = skep_futex_wait((const uint32_t *)&r->prod->seq, seq, ns - gone);
+		if (ret == -EINTR)
+			break;
+		ret = 0;
 	}
+	atomic_fetch_sub(&r->cons->armed, 1);
+	return ret;
 }
 
 long skep_ringbuf_consume(struct skep_map *map,
@@ -486,6 +481,8 @@ const struct skep_map_ops skep_map_ringbuf = {
 	.update = no_update,
 	.delete = no_delete,
 	.sys_lookup = no_sys_lookup,
+	.sys_update = skep_plain_sys_update,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = no_next_key,
 	.mmap_size = ringbuf_mmap_size,
 	.mem_usage = ringbuf_mem_usage,

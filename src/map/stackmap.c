@@ -9,27 +9,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "map/flags.h"
 #include "map/jhash.h"
 #include "map/map.h"
+#include "map/types.h"
 
-#define FLAGS		 (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID)
-#define MAX_DEPTH	 127	/* kernel.perf_event_max_stack */
+#define FLAGS     (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_STACK_BUILD_ID)
+#define MAX_DEPTH 127 /* kernel.perf_event_max_stack */
 #define STACKID_FLAGS                                                                              \
 	(BPF_F_SKIP_FIELD_MASK | BPF_F_USER_STACK | BPF_F_FAST_STACK_CMP | BPF_F_REUSE_STACKID)
 
 struct bucket {
 	struct skep_lock lock;
 	uint32_t hash;
-	uint32_t nr;		/* addresses; 0: empty */
-	uint64_t ips[];		/* as the value */
+	uint32_t nr; /* addresses; 0: empty */
+	uint64_t ips[]; /* as the value */
 };
 
 struct stackmap {
 	uint8_t *buckets;
 	size_t stride;
-	uint32_t mask;		/* number of buckets - 1 */
-	_Atomic uint64_t *touched;	/* private, bit per page: backed with memory */
+	uint32_t mask; /* number of buckets - 1 */
+	_Atomic uint64_t *touched; /* private, bit per page: backed with memory */
 };
 
 static uint32_t entry_size(const union bpf_attr *attr)
@@ -274,6 +274,8 @@ const struct skep_map_ops skep_map_stack_trace = {
 	.delete = stackmap_delete,
 	.sys_lookup = sys_lookup,
 	.sys_lookup_delete = sys_lookup_delete,
+	.sys_update = skep_plain_sys_update,
+	.sys_delete = skep_plain_sys_delete,
 	.next_key = stackmap_next_key,
 	.mem_usage = stackmap_mem_usage,
 	.is_inner_ok = true,

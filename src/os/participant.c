@@ -3,8 +3,9 @@
  * An identity is one word:
  *
  *	bits 0..21	the thread's id
- *	bits 22..62	the participant: 10 bits tag the pid namespace, 31 are random
- *	bit 63		not registered: no lock was to be had, see below
+ *	bits 22..31	a tag of the pid namespace that this id belongs to
+ *	bits 32..62	the participant
+ *	bit 63		it is not registered: no lock was to be had, see below
  *
  * The participant's number is also the number of its byte in the participants file,
  * counted from 2^61. Since it is drawn at random for each process image, it is number
@@ -21,11 +22,10 @@
 #include "os/os.h"
 #include "os/participant.h"
 
-#define TID_BITS     22
-#define TID_MASK     ((1ull << TID_BITS) - 1)
-#define NS_SHIFT     53
+#define TID_MASK     ((1ull << 22) - 1)
+#define NS_SHIFT     22
 #define NS_MASK      (1023ull << NS_SHIFT)
-#define RANDOM_MASK  (((1ull << 31) - 1) << TID_BITS)
+#define NUMBER_MASK  (((1ull << 31) - 1) << 32)
 #define UNREGISTERED (1ull << 63)
 #define FIRST_BYTE   (1ull << 61)
 #define PAGE         4096
@@ -128,12 +128,11 @@ static uint64_t take_byte(struct skep_parts *parts, uint64_t tag)
 	if (hold == MAP_FAILED)
 		goto out;
 	for (tries = 0; tries < 64 && !base; tries++) {
-		uint64_t try = tag | (skep_random() & RANDOM_MASK);
+		uint64_t try = tag | (skep_random() & NUMBER_MASK);
 
 		/* Somebody else's byte: draw another. */
-		if ((try & RANDOM_MASK) &&
-		    !skep_fd_held(fd, FIRST_BYTE + (try >> TID_BITS), 1, NULL) &&
-		    !skep_fd_hold(fd, FIRST_BYTE + (try >> TID_BITS)))
+		if ((try & NUMBER_MASK) && !skep_fd_held(fd, FIRST_BYTE + (try >> 32), 1, NULL) &&
+		    !skep_fd_hold(fd, FIRST_BYTE + (try >> 32)))
 			base = try;
 	}
 	if (!base || madvise(hold, PAGE, MADV_DONTFORK) < 0) {
@@ -163,7 +162,7 @@ static uint64_t self_slow(struct skep_parts *parts)
 		tag = ((uint64_t)skep_pidns() << NS_SHIFT) & NS_MASK;
 		base = take_byte(parts, tag);
 		if (!base)
-			base = UNREGISTERED | tag | (skep_random() & RANDOM_MASK);
+			base = UNREGISTERED | tag | (skep_random() & NUMBER_MASK);
 		atomic_store(&image->base, base);
 	}
 	cache.self = base | (skep_tid() & TID_MASK);
@@ -191,10 +190,10 @@ bool skep_alive(struct skep_parts *parts, uint64_t who)
 {
 	uint64_t self = self_fast(parts);
 
-	if (((who ^ self) & ~TID_MASK) == 0)
+	if (skep_self_image(who) == skep_self_image(self))
 		return true;
 	if (!(who & UNREGISTERED) && skep_fd_is(parts->fd, parts->dev, parts->ino)) {
-		int r = skep_fd_held(parts->fd, FIRST_BYTE + (who >> TID_BITS), 1, NULL);
+		int r = skep_fd_held(parts->fd, FIRST_BYTE + (who >> 32), 1, NULL);
 
 		if (r >= 0)
 			return r;

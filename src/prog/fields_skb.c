@@ -5,8 +5,8 @@
  */
 #include "prog/fields.h"
 
-#define RN  (SKEP_CTX_R | SKEP_CTX_NARROW)	/* may be loaded in parts */
-#define R   SKEP_CTX_R				/* only as a whole */
+#define RN  (SKEP_CTX_R | SKEP_CTX_NARROW) /* may be loaded in parts */
+#define R   SKEP_CTX_R /* only as a whole */
 #define W   SKEP_CTX_W
 #define RWA (SKEP_CTX_R | SKEP_CTX_W | SKEP_CTX_ANYSIZE)
 #define P   SKEP_CTX_PRIV

@@ -5,12 +5,13 @@
 #include <errno.h>
 
 #include "prog/fields.h"
+#include "prog/test_run.h"
 
 #define FIELDS(table) .fields = (table), .nfields = sizeof(table) / sizeof((table)[0])
 
 static int attach_any(uint32_t attach_type)
 {
-	return 0;	/* the kernel doesn't even ask whether it exists */
+	return 0; /* the kernel doesn't even ask whether it exists */
 }
 
 static int attach_none(uint32_t attach_type)
@@ -28,7 +29,7 @@ static int attach_cgroup_skb(uint32_t attach_type)
 /* What the types on socket buffers have in common, and what those of lightweight tunnels. */
 #define SKB                                                                                        \
 	.ctx_size = sizeof(struct __sk_buff), .ictx_size = sizeof(struct skep_skb),                \
-	.direct_packet = true
+	.direct_packet = true, .test_run = skep_test_run_skb
 #define LWT SKB, FIELDS(skep_fields_lwt), .ret_any = true, .check_attach = attach_any
 #define TC                                                                                         \
 	SKB, FIELDS(skep_fields_tc), .direct_write = true, .ld_abs = true, .ret_any = true,        \
@@ -44,6 +45,7 @@ const struct skep_prog_type skep_prog_types[] = {
 					 .ld_abs = true,
 					 .unprivileged = true,
 					 .ret_any = true,
+					 .test_run = skep_test_run_skb,
 					 .check_attach = attach_any},
 	[BPF_PROG_TYPE_KPROBE] = {.name = "kprobe",
 				  FIELDS(skep_fields_kprobe),
@@ -62,6 +64,7 @@ const struct skep_prog_type skep_prog_types[] = {
 			       .direct_packet = true,
 			       .direct_write = true,
 			       .ret_any = true,
+			       .test_run = skep_test_run_xdp,
 			       .check_attach = attach_any},
 	[BPF_PROG_TYPE_PERF_EVENT] = {.name = "perf_event",
 				      FIELDS(skep_fields_perf_event),
@@ -80,15 +83,18 @@ const struct skep_prog_type skep_prog_types[] = {
 	[BPF_PROG_TYPE_RAW_TRACEPOINT] = {.name = "raw_tracepoint",
 					  FIELDS(skep_fields_raw_tp),
 					  SAME(SKEP_CTX_SIZE_RAW_TP),
+					  .test_run = skep_test_run_raw_tp,
 					  .check_attach = attach_any},
 	[BPF_PROG_TYPE_LWT_SEG6LOCAL] = {.name = "lwt_seg6local", LWT},
 	[BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE] = {.name = "raw_tracepoint_writable",
 						   FIELDS(skep_fields_raw_tp_writable),
 						   SAME(SKEP_CTX_SIZE_RAW_TP),
+						   .test_run = skep_test_run_raw_tp,
 						   .check_attach = attach_any},
 	[BPF_PROG_TYPE_SYSCALL] = {.name = "syscall",
 				   FIELDS(skep_fields_syscall),
 				   SAME(SKEP_CTX_SIZE_SYSCALL),
+				   .test_run = skep_test_run_syscall,
 				   .check_attach = attach_none},
 };
 

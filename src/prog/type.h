@@ -99,7 +99,8 @@ struct skep_skb {
 	uint32_t family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
 	uint32_t wire_len, gso_segs, gso_size;
 	uint64_t tstamp, hwtstamp;
-	uint32_t tstamp_type;
+	uint8_t tstamp_type;
+	bool encapsulation;
 	uint32_t ip_summed;	/* checksum state, CHECKSUM_* of the kernel */
 	uint32_t csum;
 	uint32_t csum_level;

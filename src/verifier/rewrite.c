@@ -479,16 +479,6 @@ static void move_func_info(struct rewriter *r)
 	r->prog->nfunc_info = n;
 }
 
-void skep_image_free(struct skep_image *img)
-{
-	free(img->insns);
-	free(img->facts);
-	free(img->orig);
-	free(img->relocs);
-	free(img->subprogs);
-	memset(img, 0, sizeof(*img));
-}
-
 int skep_rewrite(struct skep_prog *prog, const struct bpf_insn *insns, uint32_t ninsns,
 		 const struct skep_aux *aux, const struct skep_subprog *subprogs,
 		 uint32_t nsubprogs)

@@ -41,7 +41,5 @@ struct skep_aux {
 int skep_rewrite(struct skep_prog *prog, const struct bpf_insn *insns, uint32_t ninsns,
 		 const struct skep_aux *aux, const struct skep_subprog *subprogs,
 		 uint32_t nsubprogs);
-/* Frees what an image holds, not the image itself. */
-void skep_image_free(struct skep_image *img);
 
 #endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LRU hash tables: the hash table, and a clock that chooses what makes room. A
+ * lookup sets the ref bit in the slot that it reads anyway; the hand of the clock
+ * goes round the elements, clears ref bits and takes the first element that had
+ * none: one that nobody used for a whole turn. No list has to be kept in order, so
+ * a lookup writes nothing when the bit is set already, and a dead updater leaves no
+ * broken list.
+ *
+ * With BPF_F_NO_COMMON_LRU every CPU slot has its own elements, free list and hand;
+ * node.lru says which CPU's an element is.
+ */
+#include "map/htab.h"
+
+#define load(p) atomic_load_explicit(p, memory_order_acquire)
+
+/* Elements looked at with regard to their ref bits, before any will do. It bounds what
+ * one update can cost when everything was used since the last turn. */
+#define RESPECT 1024u
+/* Elements freed at once in large maps: locks are taken less often then. */
+#define BATCH_MAX 8u
+
+static bool take_ref_word(_Atomic uint64_t *word, uint64_t w)
+{
+	if (!(w & HTAB_REF))
+		return false;
+	atomic_compare_exchange_strong(word, &w, w & ~HTAB_REF);
+	return true;
+}
+
+/* Clears elem's ref bit; true if it was set. Without lock: a wrong answer costs a turn. */
+static bool take_ref(struct skep_htab *h, uint32_t bucket, uint32_t elem)
+{
+	struct htab_bucket *b = &h->buckets[bucket];
+
+	for (int i = 0; i < HTAB_SLOTS; i++) {
+		uint64_t w = load(&b->slot[i]);
+
+		if ((uint32_t)w == elem + 1)
+			return take_ref_word(&b->slot[i], w);
+	}
+	return atomic_fetch_and(&h->nodes[elem].lru, ~HTAB_LRU_REF) & HTAB_LRU_REF;
+}
+
+static bool evict_elem(struct skep_htab *h, uint32_t bucket, uint32_t elem, uint32_t hint)
+{
+	struct htab_stripe *st;
+	struct htab_pos pos;
+
+	if (!htab_is_backed(h, bucket) || htab_lock(h, bucket, &st))
+		return false;
+	pos = htab_find_elem(h, bucket, elem);
+	if (pos.elem)
+		htab_remove(h, st, &pos, hint);
+	htab_unlock(st);
+	return pos.elem;
+}
+
+bool htab_evict(struct skep_htab *h, uint32_t hint)
+{
+	uint32_t shard = h->partitioned ? hint : 0, turn = 2 * h->nelems + 1;
+	uint32_t batch = h->map->max_entries / 512 + 1, freed = 0;
+	_Atomic uint32_t *clock = &h->shards[shard].clock;
+
+	if (h->partitioned || batch > BATCH_MAX)
+		batch = h->partitioned ? 1 : BATCH_MAX;
+	for (uint32_t i = 0; i < turn && freed < batch; i++) {
+		uint32_t elem =
+			atomic_fetch_add_explicit(clock, 1, memory_order_relaxed) % h->nelems;
+		struct htab_node *node = &h->nodes[elem];
+		uint32_t where = load(&node->where), bucket = where - 1;
+
+		if (!where || bucket >= h->nbuckets)
+			continue;
+		if (h->partitioned && (load(&node->lru) & HTAB_HOME_MASK) != shard)
+			continue;
+		if (take_ref(h, bucket, elem) && i < RESPECT)
+			continue;
+		freed += evict_elem(h, bucket, elem, hint);
+	}
+	return freed;
+}
+
+static bool is_partitioned(const union bpf_attr *attr)
+{
+	return attr->map_flags & BPF_F_NO_COMMON_LRU;
+}
+
+static int lru_create(struct skep_map *map, const union bpf_attr *attr)
+{
+	return htab_create(map, true, is_partitioned(attr));
+}
+
+static void *lru_lookup(struct skep_map *map, const void *key, struct skep_env *env)
+{
+	struct htab_ref ref = htab_find(htab_of(map), key, true);
+
+	(void)env;
+	return ref.elem ? htab_value(htab_of(map), ref.elem - 1) : NULL;
+}
+
+static void *percpu_lookup(struct skep_map *map, const void *key, struct skep_env *env)
+{
+	struct htab_ref ref = htab_find(htab_of(map), key, true);
+
+	return ref.elem ? htab_percpu_value(htab_of(map), ref.elem - 1, env->cpu) : NULL;
+}
+
+static void *percpu_lookup_cpu(struct skep_map *map, const void *key, uint32_t cpu)
+{
+	struct htab_ref ref;
+
+	if (cpu >= map->cpus)
+		return NULL;
+	ref = htab_find(htab_of(map), key, true);
+	return ref.elem ? htab_percpu_value(htab_of(map), ref.elem - 1, cpu) : NULL;
+}
+
+const struct skep_map_ops skep_map_lru_hash = {
+	.name = "lru_hash",
+	.check = htab_check,
+	.create = lru_create,
+	.destroy = htab_destroy,
+	.lookup = lru_lookup,
+	.update = htab_prog_update,
+	.delete = htab_prog_delete,
+	.for_each = htab_for_each,
+	.sys_lookup = htab_sys_lookup,
+	.sys_update = htab_sys_update,
+	.sys_delete = htab_sys_delete,
+	.sys_lookup_delete = htab_sys_lookup_delete,
+	.next_key = htab_next_key,
+	.lookup_batch = htab_lookup_batch,
+	.contains = htab_contains,
+	.mem_usage = htab_mem_usage,
+	.batch = SKEP_BATCH_ALL,
+	.is_inner_ok = true,
+	.flags_ok = HTAB_FLAGS,
+};
+
+const struct skep_map_ops skep_map_lru_percpu_hash = {
+	.name = "lru_percpu_hash",
+	.check = htab_check,
+	.create = lru_create,
+	.destroy = htab_destroy,
+	.lookup = percpu_lookup,
+	.lookup_percpu = percpu_lookup_cpu,
+	.update = htab_prog_update,
+	.delete = htab_prog_delete,
+	.for_each = htab_for_each,
+	.sys_lookup = htab_sys_lookup,
+	.sys_update = htab_sys_update,
+	.sys_delete = htab_sys_delete,
+	.sys_lookup_delete = htab_sys_lookup_delete,
+	.next_key = htab_next_key,
+	.lookup_batch = htab_lookup_batch,
+	.contains = htab_contains,
+	.mem_usage = htab_mem_usage,
+	.percpu = true,
+	.batch = SKEP_BATCH_ALL,
+	.is_inner_ok = true,
+	.flags_ok = HTAB_FLAGS,
+};

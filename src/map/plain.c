@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+/* bpf(2) on maps whose element operations do for programs and system calls alike. */
+#include <errno.h>
+
+#include "map/access.h"
+#include "map/types.h"
+
+int skep_plain_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
+			  struct skep_env *env)
+{
+	const void *from = map->ops->lookup(map, key, env);
+
+	if (!from)
+		return -ENOENT;
+	skep_copy_racy(value, from, map->value_size);
+	return 0;
+}
+
+int skep_plain_sys_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
+			  struct skep_env *env)
+{
+	return (int)map->ops->update(map, key, value, flags, env);
+}
+
+int skep_plain_sys_delete(struct skep_map *map, const void *key, struct skep_env *env)
+{
+	return (int)map->ops->delete(map, key, env);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values with special fields, which belong to the map and never leave it. */
+#include <errno.h>
+
+#include "map/access.h"
+#include "map/types.h"
+
+const struct skep_field *skep_map_spin_lock(const struct skep_map *map)
+{
+	for (uint32_t i = 0; i < map->fields.n; i++)
+		if (map->fields.f[i].kind == SKEP_FIELD_SPIN_LOCK)
+			return &map->fields.f[i];
+	return NULL;
+}
+
+/* Types whose values may hold each kind of field, as the kernel allows it. */
+int skep_map_check_fields(const struct skep_map *map)
+{
+	/* Programs could not take the lock of a value they may not write, and so on. */
+	if (map->fields.n && (map->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)))
+		return -EACCES;
+	for (uint32_t i = 0; i < map->fields.n; i++) {
+		switch (map->fields.f[i].kind) {
+		case SKEP_FIELD_SPIN_LOCK:
+			if (map->type != BPF_MAP_TYPE_HASH && map->type != BPF_MAP_TYPE_ARRAY)
+				return -EOPNOTSUPP;
+			break;
+		default:
+			/* Timers, kptrs and lists: not there yet. */
+			return -EOPNOTSUPP;
+		}
+	}
+	return 0;
+}
+
+void skep_map_copy_value(const struct skep_map *map, void *dst, const void *src)
+{
+	uint32_t at = 0;
+
+	/* Fields are sorted by offset. */
+	for (uint32_t i = 0; i < map->fields.n; i++) {
+		const struct skep_field *f = &map->fields.f[i];
+
+		skep_copy_racy((char *)dst + at, (const char *)src + at, f->offset - at);
+		at = f->offset + f->size;
+	}
+	skep_copy_racy((char *)dst + at, (const char *)src + at, map->value_size - at);
+}
+
+void skep_map_copy_out(const struct skep_map *map, void *dst, const void *src)
+{
+	skep_map_copy_value(map, dst, src);
+	for (uint32_t i = 0; i < map->fields.n; i++)
+		memset((char *)dst + map->fields.f[i].offset, 0, map->fields.f[i].size);
+}
+
+void skep_map_copy_locked(const struct skep_map *map, void *value, void *other, bool to_value,
+			  struct skep_env *env)
+{
+	void *lock = (char *)value + skep_map_spin_lock(map)->offset;
+
+	skep_enter(env);
+	skep_spin_lock(lock, env);
+	if (to_value)
+		skep_map_copy_value(map, value, other);
+	else
+		skep_map_copy_out(map, other, value);
+	skep_spin_unlock(lock, env);
+	skep_leave(env);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Runners: a program over many packets in the caller's memory. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "prog/run.h"
+#include "prog/skb.h"
+
+struct skep_runner {
+	struct skep_session session;
+	/* Runs packets; NULL: the type takes none. */
+	void (*packet)(struct skep_session *s, struct skep_packet *p, void *ctx);
+	union {
+		struct skep_xdp xdp;
+		struct skep_skb skb;
+	} ctx;
+};
+
+#define RW (SKEP_REGION_READ | SKEP_REGION_WRITE)
+
+static bool inside(const struct skep_packet *p)
+{
+	return p->off <= p->cap && p->len <= p->cap - p->off;
+}
+
+static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
+{
+	struct skep_xdp *xdp = ctx;
+	uint32_t verdict;
+
+	xdp->hard_start = p->buf;
+	xdp->hard_end = p->buf + p->cap;
+	xdp->data = xdp->data_meta = p->buf + p->off;
+	xdp->data_end = xdp->data + p->len;
+	xdp->ingress_ifindex = p->ifindex;
+	xdp->rx_queue_index = p->queue;
+	xdp->egress_ifindex = 0;
+	skep_session_show(s, xdp, sizeof(*xdp), RW);
+	skep_session_show(s, xdp->data, p->len, RW);
+	verdict = (uint32_t)skep_session_run(s, xdp);
+	p->verdict = verdict <= XDP_REDIRECT ? verdict : XDP_ABORTED;
+	p->out_ifindex =
+		verdict == XDP_REDIRECT && s->env->redirect.kind ? s->env->redirect.ifindex : 0;
+	p->off = (uint32_t)(xdp->data - p->buf);
+	p->len = (uint32_t)(xdp->data_end - xdp->data);
+}
+
+static void run_skb(struct skep_session *s, struct skep_packet *p, struct skep_skb *skb, bool l2)
+{
+	uint8_t *frame;
+
+	skep_skb_init(skb, p->buf, p->cap, p->buf + p->off, p->len, l2);
+	skb->pkt = p;
+	skb->ifindex = skb->ingress_ifindex = p->ifindex;
+	skb->queue_mapping = (uint16_t)p->queue;
+	skb->tstamp = p->tstamp;
+	skb->mark = p->mark;
+	skb->hash = p->hash;
+	skb->sw_hash = p->hash != 0;
+	if (p->vlan_proto) {
+		skb->vlan_present = 1;
+		skb->vlan_proto = p->vlan_proto;
+		skb->vlan_tci = p->vlan_tci;
+	}
+	skep_session_show(s, skb, sizeof(*skb), RW);
+	skep_session_show(s, skb->data, skb->len, RW);
+	p->verdict = (uint32_t)skep_session_run(s, skb);
+	p->out_ifindex = s->env->redirect.kind ? s->env->redirect.ifindex : 0;
+	frame = l2 ? skb->data : skb->mac;
+	p->off = (uint32_t)(frame - p->buf);
+	p->len = (uint32_t)(skb->data_end - frame);
+	p->tstamp = skb->tstamp;
+	p->mark = skb->mark;
+	p->hash = skb->hash;
+	p->vlan_proto = (uint16_t)skb->vlan_proto;
+	p->vlan_tci = (uint16_t)skb->vlan_tci;
+}
+
+static void run_skb_l2(struct skep_session *s, struct skep_packet *p, void *ctx)
+{
+	run_skb(s, p, ctx, true);
+}
+
+static void run_skb_l3(struct skep_session *s, struct skep_packet *p, void *ctx)
+{
+	run_skb(s, p, ctx, false);
+}
+
+static void (*packet_fn(uint32_t type))(struct skep_session *, struct skep_packet *, void *)
+{
+	switch (type) {
+	case BPF_PROG_TYPE_XDP:
+		return run_xdp;
+	case BPF_PROG_TYPE_SCHED_CLS:
+	case BPF_PROG_TYPE_SCHED_ACT:
+	case BPF_PROG_TYPE_SOCKET_FILTER:
+		return run_skb_l2;
+	case BPF_PROG_TYPE_CGROUP_SKB:
+		return run_skb_l3;
+	default:
+		return NULL;
+	}
+}
+
+int skep_runner_open(struct skep_runner **out, struct skep *skep, int prog_fd)
+{
+	struct skep_runner *runner;
+	struct skep_object *obj;
+	int err;
+
+	err = skep_object_get(skep, prog_fd, SKEP_KIND_PROG, &obj);
+	if (err)
+		return err;
+	err = posix_memalign((void **)&runner, 64, sizeof(*runner)) ? -ENOMEM : 0;
+	if (err)
+		goto put;
+	err = skep_session_open(&runner->session, (struct skep_prog *)obj);
+	if (err)
+		goto free;
+	runner->packet = packet_fn(runner->session.prog->type);
+	*out = runner;
+	return 0;
+free:
+	free(runner);
+put:
+	skep_object_put(obj);
+	return err;
+}
+
+void skep_runner_close(struct skep_runner *runner)
+{
+	struct skep_prog *prog;
+
+	if (!runner)
+		return;
+	prog = runner->session.prog;
+	skep_session_close(&runner->session);
+	skep_object_put(&prog->obj);
+	free(runner);
+}
+
+long skep_run_packets(struct skep_runner *runner, struct skep_packet *packets, uint32_t n)
+{
+	struct skep_session *s = &runner->session;
+
+	if (!runner->packet)
+		return -EINVAL;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!inside(&packets[i]))
+			return -EINVAL;
+	}
+	skep_enter(s->env);
+	for (uint32_t i = 0; i < n; i++) {
+		struct skep_packet *p = &packets[i];
+
+		s->env->clock_ns = p->flags & SKEP_PACKET_CLOCK ? p->tstamp : 0;
+		runner->packet(s, p, &runner->ctx);
+		if (s->checked)
+			skep_session_hide_all(s);
+	}
+	s->env->clock_ns = 0;
+	skep_leave(s->env);
+	return n;
+}

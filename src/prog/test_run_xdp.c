@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TEST_RUN of XDP programs. */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "prog/test_run.h"
+
+#define HEADROOM   256u /* before a frame, the kernel's own structure included */
+#define STRUCTURE  40u /* of that: what adjust_head can't have */
+#define MAX_META   (HEADROOM - STRUCTURE)
+#define MAX_LINEAR (SKEP_TEST_PAGE - HEADROOM - SKEP_TEST_TAILROOM)
+#define MAX_FRAME  (MAX_LINEAR + 17 * SKEP_TEST_PAGE) /* a page and 17 fragments */
+#define MAX_BATCH  256u
+#define LOOPBACK   1u
+#define MIN_FRAME  14u
+
+/* The flags and sizes that go together: 0 or -errno. */
+static int check_attr(const struct skep_prog *prog, const union bpf_attr *attr)
+{
+	if (prog->attach_type == BPF_XDP_DEVMAP || prog->attach_type == BPF_XDP_CPUMAP)
+		return -EINVAL;
+	if (attr->test.flags & ~BPF_F_TEST_XDP_LIVE_FRAMES)
+		return -EINVAL;
+	if (attr->test.flags & BPF_F_TEST_XDP_LIVE_FRAMES) {
+		if (attr->test.batch_size > MAX_BATCH)
+			return -E2BIG;
+		/* Live frames leave through interfaces, of which an instance has none. */
+		return -EOPNOTSUPP;
+	}
+	return attr->test.batch_size ? -EINVAL : 0;
+}
+
+/* Whether the interface and its receive queue exist: 0 or -errno. */
+static int check_queue(uint32_t ifindex, uint32_t queue)
+{
+	char name[IF_NAMESIZE], path[IF_NAMESIZE + 64];
+
+	if (!if_indextoname(ifindex, name))
+		return -ENODEV;
+	snprintf(path, sizeof(path), "/sys/class/net/%s/queues/rx-%u", name, queue);
+	return queue && access(path, F_OK) ? -EINVAL : 0;
+}
+
+/* The caller's context says how much of the data is metadata, and where it comes from. A
+ * data_end before the end would ask for fragments, which frames don't have here. */
+static int check_ctx(const struct xdp_md *md, uint32_t size)
+{
+	if (md->data_meta || md->data_end != size || md->data > md->data_end)
+		return -EINVAL;
+	if (md->data % 4 || md->data > MAX_META)
+		return -EINVAL;
+	if (md->egress_ifindex || (!md->ingress_ifindex && md->rx_queue_index))
+		return -EINVAL;
+	return md->ingress_ifindex ? check_queue(md->ingress_ifindex, md->rx_queue_index) : 0;
+}
+
+int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr)
+{
+	uint32_t size = attr->test.data_size_in, meta, retval, duration;
+	struct skep_session s;
+	struct skep_xdp xdp = {.ingress_ifindex = LOOPBACK};
+	struct xdp_md md;
+	bool used;
+	uint8_t *buf;
+	int err;
+
+	err = check_attr(prog, attr);
+	if (err)
+		return err;
+	err = skep_test_ctx_in(attr, &md, sizeof(md), &used);
+	if (err)
+		return err;
+	if (attr->test.ctx_in) {
+		err = check_ctx(&md, size);
+		if (err)
+			return err;
+		xdp.ingress_ifindex = md.ingress_ifindex ? md.ingress_ifindex : LOOPBACK;
+		xdp.rx_queue_index = md.rx_queue_index;
+	}
+	meta = md.data;
+	if (size < MIN_FRAME)
+		return -EINVAL;
+	if (size > MAX_FRAME)
+		return -ENOMEM;
+	buf = calloc(1, HEADROOM + MAX_FRAME + SKEP_TEST_PAGE);
+	if (!buf)
+		return -ENOMEM;
+	xdp.hard_start = buf + STRUCTURE;
+	xdp.data_meta = buf + HEADROOM - meta;
+	xdp.data = buf + HEADROOM;
+	xdp.data_end = xdp.data_meta + size;
+	xdp.hard_end =
+		size <= MAX_LINEAR ? buf + SKEP_TEST_PAGE - SKEP_TEST_TAILROOM : xdp.data_end;
+	err = skep_test_copy_in(xdp.data_meta, attr->test.data_in, size);
+	if (!err)
+		err = skep_session_open(&s, prog);
+	if (err)
+		goto out;
+	skep_session_show(&s, &xdp, sizeof(xdp), SKEP_REGION_READ);
+	skep_session_show(&s, xdp.data_meta, size, SKEP_REGION_READ | SKEP_REGION_WRITE);
+	retval = skep_test_repeat(&s, attr, &xdp, &duration);
+	skep_session_close(&s);
+	md.data = (uint32_t)(xdp.data - xdp.data_meta);
+	md.data_end = (uint32_t)(xdp.data_end - xdp.data_meta);
+	err = skep_test_finish(attr, uattr, xdp.data_meta, md.data_end, retval, duration);
+	if (!err)
+		err = skep_test_ctx_out(attr, uattr, &md, sizeof(md), used);
+out:
+	free(buf);
+	return err;
+}
