@@ -22,10 +22,12 @@ struct bloom {
 
 static int bloom_check(const union bpf_attr *attr)
 {
+	if (attr->value_size > VALUE_MAX)
+		return -E2BIG;
 	if (attr->key_size || !attr->value_size || !attr->max_entries || attr->map_flags & ~FLAGS ||
 	    !skep_map_access_ok(attr->map_flags) || attr->map_extra & ~0xfull)
 		return -EINVAL;
-	return attr->value_size > VALUE_MAX ? -E2BIG : 0;
+	return 0;
 }
 
 /* The last bit's number: about 7/5 bits per entry and function, a power of two. */
@@ -170,5 +172,5 @@ const struct skep_map_ops skep_map_bloom = {
 	.next_key = no_next_key,
 	.mem_usage = bloom_mem_usage,
 	.is_inner_ok = true,
-	.flags_ok = FLAGS,
+	/* Not .flags_ok: the size is judged first. */
 };

@@ -78,11 +78,12 @@ struct ctl {
 struct lpm {
 	struct ctl *ctl;
 	struct node *nodes; /* [0] is the root */
+	_Atomic uint32_t *links; /* free lists of nodes: readers may still be in a retired one */
 	uint8_t *elems; /* index 0 is unused */
 	size_t stride;
 	uint32_t value_off, max_bits, data_size;
 	uint32_t nelems, nnodes; /* limits */
-	_Atomic size_t elems_backed, nodes_backed;
+	_Atomic size_t elems_backed, nodes_backed, links_backed;
 };
 
 static inline struct elem *elem_at(const struct lpm *t, uint32_t i)
@@ -218,6 +219,12 @@ static uint32_t find_longest(const struct lpm *t, const uint8_t *data, uint32_t 
 
 /* ---- Memory ---- */
 
+/* The control segment: struct ctl, the nodes, their links. */
+static size_t links_off(uint32_t nnodes)
+{
+	return (NODES_OFF + (size_t)nnodes * sizeof(struct node) + 4095) & ~(size_t)4095;
+}
+
 static int back(struct skep_seg *seg, _Atomic size_t *backed, size_t off, size_t len)
 {
 	size_t mark = atomic_load_explicit(backed, memory_order_relaxed);
@@ -245,7 +252,7 @@ static _Atomic uint32_t *elem_link(const struct lpm *t, uint32_t i)
 
 static _Atomic uint32_t *node_link(const struct lpm *t, uint32_t i)
 {
-	return &node_at(t, i)->child[0];
+	return &t->links[i < t->nnodes ? i : 0];
 }
 
 static uint32_t pop(const struct lpm *t, uint32_t *list, link_fn *link, uint32_t limit)
@@ -329,12 +336,16 @@ static int alloc_node(struct lpm *t, struct skep_map *map, uint32_t depth, uint3
 
 	if (r < 0)
 		return r;
-	if (r > 0)
+	if (r > 0) {
 		r = back(&map->ctl, &t->nodes_backed, NODES_OFF + (size_t)*out * sizeof(*n),
 			 sizeof(*n));
-	if (r < 0) {
-		t->ctl->nodes.bump = *out;
-		return -ENOMEM;
+		if (!r)
+			r = back(&map->ctl, &t->links_backed,
+				 links_off(t->nnodes) + (size_t)*out * 4, 4);
+		if (r < 0) {
+			t->ctl->nodes.bump = *out;
+			return -ENOMEM;
+		}
 	}
 	n = node_at(t, *out);
 	memset(n, 0, sizeof(*n));
@@ -486,10 +497,12 @@ static int lpm_sys_lookup(struct skep_map *map, const void *key, void *value, ui
 {
 	struct lpm *t = map->priv;
 
-	for (;;) {
-		uint32_t gen = atomic_load_explicit(&t->ctl->gen, memory_order_acquire);
-		const void *from = lpm_lookup(map, key, env);
+	const void *from;
 
+	for (int i = 0; i < TRIES; i++) {
+		uint32_t gen = atomic_load_explicit(&t->ctl->gen, memory_order_acquire);
+
+		from = lpm_lookup(map, key, env);
 		if (!from)
 			return -ENOENT;
 		skep_copy_racy(value, from, map->value_size);
@@ -497,6 +510,13 @@ static int lpm_sys_lookup(struct skep_map *map, const void *key, void *value, ui
 		if (atomic_load_explicit(&t->ctl->gen, memory_order_relaxed) - gen <= 1)
 			return 0;
 	}
+	if (lock(map))
+		return -EBUSY;
+	from = lpm_lookup(map, key, env);
+	if (from)
+		skep_copy_racy(value, from, map->value_size);
+	unlock(map);
+	return from ? 0 : -ENOENT;
 }
 
 /* ---- Changes ---- */
@@ -861,7 +881,8 @@ static int lpm_create(struct skep_map *map, const union bpf_attr *attr)
 	err = skep_seg_create(&map->data, "skep-lpm", t->nelems * t->stride);
 	if (err)
 		goto fail;
-	err = skep_seg_create(&map->ctl, "skep-lpm-ctl", NODES_OFF + nnodes * sizeof(struct node));
+	err = skep_seg_create(&map->ctl, "skep-lpm-ctl",
+			      links_off(t->nnodes) + (size_t)t->nnodes * 4);
 	if (err)
 		goto fail_data;
 	err = skep_seg_reserve(&map->ctl, 0, NODES_OFF + sizeof(struct node));
@@ -872,6 +893,7 @@ static int lpm_create(struct skep_map *map, const union bpf_attr *attr)
 	t->elems = map->data.base;
 	t->ctl = map->ctl.base;
 	t->nodes = (struct node *)((uint8_t *)map->ctl.base + NODES_OFF);
+	t->links = (_Atomic uint32_t *)((uint8_t *)map->ctl.base + links_off(t->nnodes));
 	t->ctl->elems.bump = t->ctl->nodes.bump = 1;
 	map->priv = t;
 	return 0;

@@ -208,7 +208,7 @@ static long output(struct reader *r, const void *data, uint64_t size, const void
 {
 	uint64_t type = r->opts.sample_type, area = r->size, head, tail, need, lost;
 	uint32_t raw = (uint32_t)((size + extra_size + 4 + 7) & ~7ull) - 4;
-	struct perf_event_header h = {.type = PERF_RECORD_SAMPLE};
+	struct perf_event_header h = {.type = PERF_RECORD_SAMPLE, .misc = PERF_RECORD_MISC_KERNEL};
 	static const uint8_t zeros[8];
 	struct out o;
 	uint64_t word;

@@ -14,9 +14,10 @@
  * Layout beyond the kernel's: the consumer page counts, at ARMED, who sleeps; the
  * producer page holds, at SEQ, the word that they sleep on, changed at each wakeup.
  *
- * While a record is busy, the upper 8 bits of its pg_off name its owner, a slot
- * of the table in the control segment. Records of owners that died are discarded,
- * by whoever finds them in the way: a producer that needs space, or a consumer.
+ * pg_off counts pages from the kernel's own structure, one before the consumer's page.
+ * While a record is busy, its upper 8 bits name the owner, a slot of the table in the
+ * control segment. Records of owners that died are discarded by whoever finds them
+ * in the way: a producer that needs space, or a consumer.
  */
 #include <errno.h>
 #include <limits.h>
@@ -266,7 +267,7 @@ static uint8_t *reserve(struct skep_map *map, uint64_t size)
 	if (next - cons > r->mask || next - pending > r->mask || back(map, off, len))
 		goto out;
 	h = hdr_at(r, prod);
-	atomic_store_explicit(&h->pg_off, (uint32_t)(off / PAGE + 2) | slot << OWNER_SHIFT,
+	atomic_store_explicit(&h->pg_off, (uint32_t)(off / PAGE + 3) | slot << OWNER_SHIFT,
 			      memory_order_relaxed);
 	atomic_store_explicit(&h->len, (uint32_t)size | BUSY, memory_order_relaxed);
 	atomic_store_explicit(&r->prod->pos, next, memory_order_release);
@@ -289,7 +290,7 @@ static void commit(struct skep_map *map, uint8_t *sample, uint32_t size, uint64_
 	struct hdr *h = (struct hdr *)(sample - HDR);
 	uint64_t off = (uint64_t)(sample - HDR - r->data);
 
-	atomic_store_explicit(&h->pg_off, (uint32_t)(off / PAGE + 2), memory_order_relaxed);
+	atomic_store_explicit(&h->pg_off, (uint32_t)(off / PAGE + 3), memory_order_relaxed);
 	/* Ordered before the look at the consumer's position, as its look at the header
 	 * is after it moved: one of both sees the other. */
 	atomic_exchange(&h->len, size | (discard ? DISCARD : 0));
