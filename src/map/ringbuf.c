@@ -160,7 +160,7 @@ static bool bury(struct skep_map *map, struct hdr *h)
 	if (!slot)
 		return false;
 	owner = atomic_load(&r->ctl->owners[slot]);
-	if (!owner || skep_alive(map->obj.skep->parts, owner << 32))
+	if (!owner || skep_alive(map->obj.skep->parts, owner))
 		return false;
 	atomic_compare_exchange_strong(&h->len, &len, (len & ~BUSY) | DISCARD);
 	return true;
@@ -205,7 +205,7 @@ static uint32_t own_slot(struct skep_map *map, uint64_t prod)
 		if (!atomic_load(&r->ctl->owners[i]))
 			goto found;
 	for (i = 1; i < OWNERS && !dead; i++)
-		if (!skep_alive(parts, atomic_load(&r->ctl->owners[i]) << 32))
+		if (!skep_alive(parts, atomic_load(&r->ctl->owners[i])))
 			dead = i;
 	i = dead;
 	if (dead) {

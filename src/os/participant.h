@@ -22,7 +22,7 @@ int skep_parts_open(struct skep_parts **out, int fd);
 int skep_parts_fd(const struct skep_parts *parts);
 void skep_parts_close(struct skep_parts *parts);
 
-/* This thread's identity: participant, generation, thread. Never 0. Cheap (cached per
+/* This thread's identity: participant and thread. Never 0. Cheap (cached per
  * thread, found out anew after fork). */
 uint64_t skep_self(struct skep_parts *parts);
 /* The process image alone: an identity without its thread, as skep_alive() takes it too. */
