@@ -30,7 +30,7 @@ int htab_check(const union bpf_attr *attr)
 		return -EINVAL;
 	if (lru && (flags & BPF_F_NO_PREALLOC))
 		return -SKEP_ENOTSUPP;
-	if (percpu && (flags & BPF_F_NUMA_NODE))
+	if ((percpu || (flags & BPF_F_NO_COMMON_LRU)) && (flags & BPF_F_NUMA_NODE))
 		return -EINVAL;
 	if (!attr->max_entries || !attr->key_size || !attr->value_size)
 		return -EINVAL;
