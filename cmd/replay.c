@@ -26,7 +26,7 @@ bool takes_packets(enum bpf_prog_type type)
 	return skep_verdicts(type, &n) != NULL;
 }
 
-static void account(struct replay *r, const struct capture_packet *p, uint32_t verdict,
+static void account(struct replay *r, const struct skep_capture_packet *p, uint32_t verdict,
 		    const uint8_t *data, uint32_t len, bool write)
 {
 	const struct skep_verdict *v = skep_verdict(r->type, verdict);
@@ -45,7 +45,7 @@ static void account(struct replay *r, const struct capture_packet *p, uint32_t v
 		cut += len - verdict;
 		len = verdict;
 	}
-	capture_write(r->writer, data, len, len + cut, p->ns);
+	skep_capture_write(r->writer, data, len, len + cut, p->ns);
 }
 
 static uint64_t now_ns(void)
@@ -66,7 +66,7 @@ static void tick(struct replay *r, uint64_t pass, uint64_t at)
 
 static int run_user(struct replay *r)
 {
-	const struct capture *c = r->capture;
+	const struct skep_capture *c = r->capture;
 	size_t slot = HEADROOM + c->longest + TAILROOM;
 	struct skep_packet pkt[BATCH];
 	struct skep_runner *runner;
@@ -84,7 +84,7 @@ static int run_user(struct replay *r)
 	for (uint64_t pass = 0; !err && pass < r->repeat; pass++) {
 		for (uint64_t at = 0; at < c->n; at += BATCH) {
 			uint32_t n = c->n - at < BATCH ? (uint32_t)(c->n - at) : BATCH;
-			const struct capture_packet *p = c->packets + at;
+			const struct skep_capture_packet *p = c->packets + at;
 			uint64_t from = now_ns();
 			long done;
 
@@ -119,7 +119,7 @@ out:
 
 static int run_kernel(struct replay *r)
 {
-	const struct capture *c = r->capture;
+	const struct skep_capture *c = r->capture;
 	size_t out_size = (size_t)c->longest + 65536;
 	uint8_t *out = malloc(out_size);
 	int err = 0;
@@ -128,7 +128,7 @@ static int run_kernel(struct replay *r)
 		return -ENOMEM;
 	for (uint64_t pass = 0; !err && pass < r->repeat; pass++) {
 		for (uint64_t at = 0; at < c->n; at++) {
-			const struct capture_packet *p = &c->packets[at];
+			const struct skep_capture_packet *p = &c->packets[at];
 			union bpf_attr attr;
 			uint64_t from;
 			long res;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "bpf/uapi.h"
-#include "capture.h"
+#include "net/capture.h"
 #include "skep.h"
 
 /* Rows of skep_verdicts() of any program type, at most. */
@@ -25,9 +25,9 @@ struct replay {
 	struct skep *skep; /* NULL: the kernel */
 	int prog_fd;
 	enum bpf_prog_type type;
-	const struct capture *capture;
+	const struct skep_capture *capture;
 	uint64_t repeat; /* passes over the capture */
-	struct capture_writer *writer; /* gets what passes in the first pass, or NULL */
+	struct skep_capture_writer *writer; /* gets what passes in the first pass, or NULL */
 	/* Called between batches with packets done, or NULL. */
 	void (*tick)(void *arg, uint64_t done, uint64_t total);
 	void *tick_arg;

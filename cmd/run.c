@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "capture.h"
+#include "net/capture.h"
 #include "maps.h"
 #include "net/verdict.h"
 #include "out.h"
@@ -319,7 +319,7 @@ static void on_printk(void *arg, const char *text, size_t len)
 		fputc('\n', f);
 }
 
-static int replay(struct run *r, int chosen, const struct capture *cap)
+static int replay(struct run *r, int chosen, const struct skep_capture *cap)
 {
 	struct bpf_program *prog = session_program(&r->s, (uint32_t)chosen);
 	struct replay rp = {.skep = r->s.skep,
@@ -332,14 +332,14 @@ static int replay(struct run *r, int chosen, const struct capture *cap)
 	struct skep_error err = {{0}, {0}};
 	int e, status = EXIT_OK;
 
-	if (r->write && capture_create(&rp.writer, r->write, &err)) {
+	if (r->write && skep_capture_create(&rp.writer, r->write, &err)) {
 		complain_error(&err);
 		return EXIT_REFUSED;
 	}
 	e = records_open(&r->records, r->s.obj);
 	if (e) {
 		complain("the ring buffers can't be mapped: %s", strerror(-e));
-		capture_close(rp.writer);
+		skep_capture_close(rp.writer);
 		records_close(r->records);
 		return EXIT_REFUSED;
 	}
@@ -352,7 +352,7 @@ static int replay(struct run *r, int chosen, const struct capture *cap)
 	progress_start(&r->progress, !r->json);
 	e = replay_run(&rp);
 	progress_end(&r->progress);
-	if (capture_close(rp.writer)) {
+	if (skep_capture_close(rp.writer)) {
 		complain("%s can't be written", r->write);
 		status = EXIT_REFUSED;
 	}
@@ -369,7 +369,7 @@ int cmd_run(int argc, char **argv)
 {
 	struct run r = {.repeat = 1};
 	struct skep_error err = {{0}, {0}};
-	struct capture cap = {0};
+	struct skep_capture cap = {0};
 	int status, chosen;
 
 	status = parse(&r, argc, argv);
@@ -380,7 +380,7 @@ int cmd_run(int argc, char **argv)
 	status = EXIT_REFUSED;
 	r.s.printk = on_printk;
 	r.s.printk_arg = &r;
-	if (capture_read(&cap, r.capture, &err)) {
+	if (skep_capture_read(&cap, r.capture, &err)) {
 		complain_error(&err);
 		return EXIT_REFUSED;
 	}
@@ -394,6 +394,6 @@ int cmd_run(int argc, char **argv)
 			status = EXIT_REFUSED;
 	}
 	session_close(&r.s);
-	capture_free(&cap);
+	skep_capture_free(&cap);
 	return status;
 }

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "capture.h"
+#include "net/capture.h"
 
 #define MAX_FRAME 262144 /* tcpdump's own limit */
 
@@ -19,7 +19,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
-static int add_packet(struct capture *c, const struct pcap_pkthdr *h, const uint8_t *data,
+static int add_packet(struct skep_capture *c, const struct pcap_pkthdr *h, const uint8_t *data,
 		      uint64_t *data_cap, uint64_t *packets_cap)
 {
 	if (c->n == *packets_cap) {
@@ -42,7 +42,7 @@ static int add_packet(struct capture *c, const struct pcap_pkthdr *h, const uint
 	}
 	memcpy(c->data + c->size, data, h->caplen);
 	/* With nanosecond precision asked for, tv_usec holds nanoseconds. */
-	c->packets[c->n++] = (struct capture_packet){
+	c->packets[c->n++] = (struct skep_capture_packet){
 		.off = c->size,
 		.ns = (uint64_t)h->ts.tv_sec * 1000000000ull + (uint64_t)h->ts.tv_usec,
 		.len = h->caplen,
@@ -54,7 +54,7 @@ static int add_packet(struct capture *c, const struct pcap_pkthdr *h, const uint
 	return 0;
 }
 
-static int read_packets(struct capture *c, pcap_t *p, const char *path, struct skep_error *err)
+static int read_packets(struct skep_capture *c, pcap_t *p, const char *path, struct skep_error *err)
 {
 	uint64_t data_cap = 0, packets_cap = 0;
 	struct pcap_pkthdr *h;
@@ -81,7 +81,7 @@ static int read_packets(struct capture *c, pcap_t *p, const char *path, struct s
 	return 0;
 }
 
-int capture_read(struct capture *c, const char *path, struct skep_error *err)
+int skep_capture_read(struct skep_capture *c, const char *path, struct skep_error *err)
 {
 	char text[PCAP_ERRBUF_SIZE] = "";
 	uint64_t from = now_ns();
@@ -124,12 +124,12 @@ int capture_read(struct capture *c, const char *path, struct skep_error *err)
 	}
 	pcap_close(p);
 	if (r)
-		capture_free(c);
+		skep_capture_free(c);
 	c->read_ns = now_ns() - from;
 	return r;
 }
 
-void capture_free(struct capture *c)
+void skep_capture_free(struct skep_capture *c)
 {
 	free(c->data);
 	free(c->packets);
@@ -138,14 +138,14 @@ void capture_free(struct capture *c)
 
 /* ---- Writing ---- */
 
-struct capture_writer {
+struct skep_capture_writer {
 	pcap_t *p;
 	pcap_dumper_t *d;
 };
 
-int capture_create(struct capture_writer **out, const char *path, struct skep_error *err)
+int skep_capture_create(struct skep_capture_writer **out, const char *path, struct skep_error *err)
 {
-	struct capture_writer *w = calloc(1, sizeof(*w));
+	struct skep_capture_writer *w = calloc(1, sizeof(*w));
 	int r;
 
 	if (!w)
@@ -166,7 +166,7 @@ int capture_create(struct capture_writer **out, const char *path, struct skep_er
 	return r;
 }
 
-void capture_write(struct capture_writer *w, const uint8_t *data, uint32_t len, uint32_t wire_len,
+void skep_capture_write(struct skep_capture_writer *w, const uint8_t *data, uint32_t len, uint32_t wire_len,
 		   uint64_t ns)
 {
 	struct pcap_pkthdr h = {.caplen = len, .len = wire_len < len ? len : wire_len};
@@ -176,7 +176,7 @@ void capture_write(struct capture_writer *w, const uint8_t *data, uint32_t len, 
 	pcap_dump((u_char *)w->d, &h, data);
 }
 
-int capture_close(struct capture_writer *w)
+int skep_capture_close(struct skep_capture_writer *w)
 {
 	int r;
 

@@ -2,25 +2,25 @@
 /*
  * Capture files (pcap and pcapng, through libpcap): read as a whole, written packet by packet.
  */
-#ifndef SKEP_CMD_CAPTURE_H
-#define SKEP_CMD_CAPTURE_H
+#ifndef SKEP_CAPTURE_H
+#define SKEP_CAPTURE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "client/error.h"
 
-struct capture_packet {
+struct skep_capture_packet {
 	uint64_t off; /* of its bytes in data */
 	uint64_t ns; /* time stamp, since 1970 */
 	uint32_t len; /* bytes that were captured */
 	uint32_t wire_len; /* bytes that there were */
 };
 
-struct capture {
+struct skep_capture {
 	uint8_t *data;
 	uint64_t size;
-	struct capture_packet *packets;
+	struct skep_capture_packet *packets;
 	uint64_t n;
 	uint32_t longest; /* captured */
 	uint64_t read_ns; /* what reading took */
@@ -28,14 +28,14 @@ struct capture {
 };
 
 /* Ethernet only. 0 or -errno with err filled in; a damaged file is also told in err. */
-int capture_read(struct capture *c, const char *path, struct skep_error *err);
-void capture_free(struct capture *c);
+int skep_capture_read(struct skep_capture *c, const char *path, struct skep_error *err);
+void skep_capture_free(struct skep_capture *c);
 
-struct capture_writer;
-int capture_create(struct capture_writer **out, const char *path, struct skep_error *err);
-void capture_write(struct capture_writer *w, const uint8_t *data, uint32_t len, uint32_t wire_len,
+struct skep_capture_writer;
+int skep_capture_create(struct skep_capture_writer **out, const char *path, struct skep_error *err);
+void skep_capture_write(struct skep_capture_writer *w, const uint8_t *data, uint32_t len, uint32_t wire_len,
 		   uint64_t ns);
 /* 0, or -EIO if anything could not be written. w may be NULL. */
-int capture_close(struct capture_writer *w);
+int skep_capture_close(struct skep_capture_writer *w);
 
 #endif
