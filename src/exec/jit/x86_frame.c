@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Frames, calls and layout.
+ *
+ * Functions follow the C calling convention of the machine: R1 to R5 are its first
+ * five arguments, the environment is the sixth, R0 is the result, R6 to R9 are
+ * callee-saved. So helpers are called as they are, and a helper calls back as it
+ * would call any C function. Only the program's own entry differs: (ctx, env).
+ *
+ *	saved registers
+ *	may_goto counter, spill slot, R1 during a tail call (where needed)
+ *	BPF stack, R10 its upper end
+ *	(padding to 16 bytes)			<- RSP
+ *
+ * A function that calls nothing and needs at most 128 bytes has its frame below
+ * RSP, in the red zone, and moves nothing.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/jit/x86.h"
+#include "helper/helper.h"
+#include "map/map.h"
+#include "os/os.h"
+
+#ifdef __x86_64__
+
+#include <cpuid.h>
+
+#define RED_ZONE 128
+#define ALIGN    16
+
+static const uint8_t bpf_map[IR_FP] = {RAX, RDI, RSI, RDX, RCX, R8, RBX, RBP, R14, R15};
+static const uint8_t env_reg = R12;
+
+static bool is_callee_saved(uint8_t r)
+{
+	return r == RBX || r == RBP || r >= R12;
+}
+
+/* ---- Registers ---- */
+
+/* Native registers for promoted slots, in order of preference. RAX, RDX and RCX are
+ * used by instructions, R10 and R11 in between. */
+static unsigned spare_regs(const struct jit_func *f, uint8_t *out)
+{
+	static const uint8_t scratch[] = {RSI, RDI, R8, R9};
+	static const uint8_t kept[] = {RBX, RBP, R13, R12, R14, R15};
+	uint32_t taken = 0;
+	unsigned n = 0;
+
+	for (int r = 0; r < IR_FP; r++)
+		if (f->used & 1u << r)
+			taken |= 1u << bpf_map[r];
+	if (f->needs_env)
+		taken |= 1u << env_reg | 1u << RSI | 1u << R9;
+	for (size_t k = 0; k < sizeof(scratch) && !f->has_call; k++)
+		if (!(taken & 1u << scratch[k]))
+			out[n++] = scratch[k];
+	for (size_t k = 0; k < sizeof(kept); k++)
+		if (!(taken & 1u << kept[k]))
+			out[n++] = kept[k];
+	return n;
+}
+
+unsigned jit_arch_spare(const struct jit_func *f)
+{
+	uint8_t regs[16];
+
+	return spare_regs(f, regs);
+}
+
+static void map_registers(struct x86 *c, const struct jit_func *f)
+{
+	uint8_t spare[16];
+	uint32_t used = 0;
+
+	memset(c->map, NO_XREG, sizeof(c->map));
+	memcpy(c->map, bpf_map, sizeof(bpf_map));
+	spare_regs(f, spare);
+	for (unsigned k = 0; k < f->nslots; k++)
+		c->map[IR_SLOT0 + k] = spare[k];
+	for (int r = 0; r < IR_REGS; r++)
+		if (r != IR_FP && (f->used & 1u << r) && c->map[r] != NO_XREG)
+			used |= 1u << c->map[r];
+	if (f->needs_env)
+		used |= 1u << env_reg;
+	c->nsaved = 0;
+	for (uint8_t r = 0; r < 16; r++)
+		if (is_callee_saved(r) && (used & 1u << r))
+			c->saved[c->nsaved++] = r;
+}
+
+/* ---- Frames ---- */
+
+static void layout_frame(struct x86 *c, const struct jit_func *f)
+{
+	uint32_t extra = 0, size;
+	bool tail = false, leaf = !f->has_call;
+
+	for (uint32_t n = f->start; n < f->end; n++)
+		tail |= c->jit->ir[n].op == IR_TAIL_CALL;
+	extra += f->has_may_goto ? 8 : 0;
+	extra += f->has_div ? 8 : 0;
+	extra += tail ? 8 : 0;
+	size = f->stack + extra;
+	if (leaf && size <= RED_ZONE) {
+		c->frame = 0;
+		c->fp = -(int32_t)extra;
+	} else {
+		/* After the return address and the saved registers: aligned to 16. */
+		c->frame = size;
+		if ((8 + 8 * c->nsaved + c->frame) & 15)
+			c->frame += 8;
+		c->fp = (int32_t)(c->frame - extra);
+	}
+	c->budget = c->fp;
+	c->spill = c->budget + (f->has_may_goto ? 8 : 0);
+	c->ctx_slot = c->spill + (f->has_div ? 8 : 0);
+}
+
+static void prologue(struct x86 *c, const struct jit_func *f)
+{
+	for (unsigned k = 0; k < c->nsaved; k++)
+		x86_push(c, c->saved[k]);
+	if (c->frame == 8)
+		x86_push(c, RAX);
+	else if (c->frame)
+		x86_alu_ri(c, ALU_SUB, true, RSP, (int32_t)c->frame);
+	if (f->needs_env)
+		x86_mov_rr(c, true, env_reg, f->start == c->jit->funcs[0].start ? RSI : R9);
+	if (f->has_may_goto) {
+		x86_op_rm(c, 0xc7, false, 0, x86_at(RSP, c->budget), 4);
+		x86_imm32(c, 8 << 20);
+	}
+}
+
+void x86_epilogue(struct x86 *c)
+{
+	if (c->frame == 8)
+		x86_pop(c, RCX);
+	else if (c->frame)
+		x86_alu_ri(c, ALU_ADD, true, RSP, (int32_t)c->frame);
+	for (unsigned k = c->nsaved; k-- > 0;)
+		x86_pop(c, c->saved[k]);
+}
+
+void x86_exit(struct x86 *c)
+{
+	x86_epilogue(c);
+	x86_byte(c, 0xc3);
+}
+
+/* ---- Calls ---- */
+
+void x86_call(struct x86 *c, const struct ir *i)
+{
+	x86_mov_rr(c, true, R9, env_reg);
+	x86_call_abs(c, (const void *)skep_helpers[i->imm].fn);
+}
+
+void x86_call_sub(struct x86 *c, const struct ir *i)
+{
+	const struct jit *jit = c->jit;
+
+	if (jit->funcs[i->imm].needs_env)
+		x86_mov_rr(c, true, R9, env_reg);
+	x86_byte(c, 0xe8);
+	x86_imm32(c, (int32_t)(jit->entries[i->imm] - (c->len + 4)));
+	if (!jit->image->subprogs[i->imm].has_tail_call)
+		return;
+	/* A tail call in there went to another program; here we are back. */
+	x86_mov_ri(c, TMP, (uintptr_t)jit->prog);
+	x86_store(c, 8, TMP, x86_at(env_reg, offsetof(struct skep_env, prog)));
+}
+
+/* The entry of the tail call's target, or NULL: it fails, and the program goes on. */
+static skep_run_fn *tail_target(struct skep_env *env, struct skep_map *map, uint32_t index)
+{
+	const struct skep_prog *target;
+
+	if (env->tail_calls >= SKEP_MAX_TAIL_CALLS)
+		return NULL;
+	target = skep_prog_array_get(map, index);
+	if (!target || !target->run)
+		return NULL;
+	env->tail_calls++;
+	env->prog = target;
+	return target->run;
+}
+
+/* The frame is given up before the jump: chains of programs use no stack. */
+void x86_tail_call(struct x86 *c, const struct ir *i)
+{
+	struct x86_mem slot = x86_at(RSP, c->ctx_slot);
+	uint32_t fails;
+
+	x86_store(c, 8, RDI, slot);
+	x86_mov_rr(c, true, RDI, env_reg);
+	x86_call_abs(c, (const void *)tail_target);
+	x86_op_rr(c, 0x85, true, RAX, RAX);
+	fails = x86_skip(c, CC_E);
+	x86_load(c, 8, false, true, RDI, slot);
+	x86_mov_rr(c, true, RSI, env_reg);
+	if (c->frame)
+		x86_alu_ri(c, ALU_ADD, true, RSP, (int32_t)c->frame);
+	for (unsigned k = c->nsaved; k-- > 0;)
+		x86_pop(c, c->saved[k]);
+	x86_op_rr(c, 0xff, false, 4, RAX);
+	x86_here(c, fails);
+}
+
+/* R0 = element *R2 of an array whose address and size are known. */
+void x86_lookup(struct x86 *c, const struct ir *i)
+{
+	const struct skep_map *map = c->jit->prog->maps[i->imm];
+	struct skep_map_inline in;
+	uint32_t miss, end;
+
+	skep_map_inline(map, &in);
+	x86_load(c, 4, false, true, RAX, x86_at(RSI, 0));
+	x86_alu_ri(c, ALU_CMP, false, RAX, (int32_t)in.max_entries);
+	miss = x86_skip(c, CC_AE);
+	if (in.elem_size & (in.elem_size - 1)) {
+		x86_op_rr(c, 0x69, true, RAX, RAX);
+		x86_imm32(c, (int32_t)in.elem_size);
+	} else if (in.elem_size > 1) {
+		x86_shift_ri(c, SH_SHL, true, RAX, (uint8_t)__builtin_ctz(in.elem_size));
+	}
+	if (in.cpu_stride) {
+		x86_load(c, 4, false, true, TMP, x86_at(env_reg, offsetof(struct skep_env, cpu)));
+		if (in.cpu_stride <= INT32_MAX) {
+			x86_op_rr(c, 0x69, true, TMP, TMP);
+			x86_imm32(c, (int32_t)in.cpu_stride);
+		} else {
+			x86_mov_ri(c, TMP2, in.cpu_stride);
+			x86_op_rr(c, X_0F | 0xaf, true, TMP, TMP2);
+		}
+		x86_alu_rr(c, ALU_ADD, true, RAX, TMP);
+	}
+	x86_mov_ri(c, TMP, (uintptr_t)in.base);
+	x86_alu_rr(c, ALU_ADD, true, RAX, TMP);
+	end = x86_skip(c, -1);
+	x86_here(c, miss);
+	x86_alu_rr(c, ALU_XOR, false, RAX, RAX);
+	x86_here(c, end);
+}
+
+/* ---- Loads that may fault ---- */
+
+static uint64_t probe(const void *addr, uint32_t size, uint32_t sign)
+{
+	uint64_t v = 0;
+
+	if (skep_probe_read(&v, addr, size))
+		return 0;
+	if (sign)
+		v = (uint64_t)((int64_t)(v << (64 - 8 * size)) >> (64 - 8 * size));
+	return v;
+}
+
+void x86_probe(struct x86 *c, const struct ir *i)
+{
+	static const uint8_t keep[] = {RAX, RDI, RSI, RDX, RCX, R8};
+	uint8_t dst = c->map[i->dst];
+
+	/* has_call keeps RSP aligned; six registers leave it so. */
+	for (size_t k = 0; k < sizeof(keep); k++)
+		x86_push(c, keep[k]);
+	x86_lea(c, true, RDI, x86_address(c, i));
+	x86_mov_ri(c, RSI, i->size);
+	x86_mov_ri(c, RDX, !!(i->flags & IR_SIGNED));
+	x86_call_abs(c, (const void *)probe);
+	x86_mov_rr(c, true, TMP, RAX);
+	for (size_t k = sizeof(keep); k-- > 0;)
+		x86_pop(c, keep[k]);
+	x86_mov_rr(c, true, dst, TMP);
+}
+
+/* ---- Layout ---- */
+
+/*
+ * Code is emitted repeatedly, without a buffer, until sizes settle: a jump is short
+ * if its target was near enough in the round before. One that turns out not to be
+ * (alignment can push things apart) stays long from then on, so it ends.
+ */
+void x86_jump(struct x86 *c, struct ir *i, int cc)
+{
+	uint32_t here = c->len, target = c->jit->offsets[i->target];
+	int64_t near = (int64_t)target - (here + 2);
+
+	if (!(i->flags & IR_LONG) && near >= -128 && near <= 127) {
+		x86_byte(c, cc < 0 ? 0xeb : 0x70 | cc);
+		x86_byte(c, (uint8_t)near);
+		return;
+	}
+	if (c->buf)
+		i->flags |= IR_LONG;
+	if (cc >= 0)
+		x86_byte(c, 0x0f);
+	x86_byte(c, cc < 0 ? 0xe9 : 0x80 | cc);
+	x86_imm32(c, (int32_t)((int64_t)target - (c->len + 4)));
+}
+
+static bool is_fallthrough(const struct jit *jit, const struct ir *i, uint32_t n)
+{
+	if (i->op != IR_JMP || i->target <= n)
+		return false;
+	for (n++; n < i->target; n++)
+		if (jit->ir[n].op != IR_NOP)
+			return false;
+	return true;
+}
+
+static void emit_func(struct x86 *c, uint32_t k)
+{
+	struct jit *jit = c->jit;
+	const struct jit_func *f = &jit->funcs[k];
+
+	c->f = f;
+	map_registers(c, f);
+	layout_frame(c, f);
+	x86_align(c, ALIGN, ALIGN);
+	c->moved |= jit->entries[k] != c->len;
+	jit->entries[k] = c->len;
+	prologue(c, f);
+	c->flags_reg = NO_REG;
+	c->last_jcc = NULL;
+	for (uint32_t n = f->start; n < f->end;) {
+		struct ir *i = &jit->ir[n];
+
+		if ((i->flags & IR_LOOP) && n != f->start)
+			x86_align(c, ALIGN, 10);
+		c->moved |= jit->offsets[n] != c->len;
+		jit->offsets[n] = c->len;
+		if (is_fallthrough(jit, i, n)) {
+			n++;
+			continue;
+		}
+		n += x86_select(c, n);
+	}
+}
+
+static void emit_all(struct x86 *c)
+{
+	c->len = 0;
+	c->moved = false;
+	for (uint32_t k = 0; k < c->jit->nfuncs; k++)
+		emit_func(c, k);
+	c->jit->offsets[c->jit->len] = c->len;
+}
+
+static void detect(struct x86 *c)
+{
+	unsigned a, b, cx, d;
+
+	c->bmi2 = __get_cpuid_count(7, 0, &a, &b, &cx, &d) && (b & bit_BMI2);
+	c->movbe = __get_cpuid(1, &a, &b, &cx, &d) && (cx & bit_MOVBE);
+}
+
+/* Rounds without a buffer, then one with it; it must come out as the one before. */
+static int settle(struct x86 *c, struct skep_exec_mem *mem)
+{
+	uint32_t size;
+	int err;
+
+	for (int round = 0; round < 16; round++) {
+		emit_all(c);
+		if (!c->moved)
+			break;
+	}
+	size = c->len + c->len / 8 + 64;
+	err = skep_exec_alloc(mem, size);
+	if (err)
+		return err;
+	c->buf = mem->rw;
+	c->cap = size;
+	for (int round = 0; round < 64; round++) {
+		emit_all(c);
+		if (c->len > c->cap)
+			break;
+		if (!c->moved)
+			return 0;
+	}
+	skep_exec_free(mem);
+	return -E2BIG;
+}
+
+int jit_arch_emit(struct jit *jit, struct skep_code *code)
+{
+	struct x86 c = {.jit = jit};
+	struct skep_exec_mem *mem = calloc(1, sizeof(*mem));
+	int err;
+
+	if (!mem)
+		return -ENOMEM;
+	detect(&c);
+	for (uint32_t n = 0; n <= jit->len; n++)
+		jit->offsets[n] = UINT32_MAX / 2;
+	err = settle(&c, mem);
+	if (err) {
+		free(mem);
+		return err;
+	}
+	err = skep_exec_seal(mem);
+	if (err) {
+		skep_exec_free(mem);
+		free(mem);
+		return err;
+	}
+	code->entry = (skep_run_fn *)((uintptr_t)mem->rx + jit->entries[0]);
+	code->mem = mem->rx;
+	code->size = c.len;
+	code->map_size = mem->size;
+	code->priv = mem;
+	return 0;
+}
+
+#endif
