@@ -56,6 +56,8 @@ static void lower_end(const struct skep_insn *d, struct ir *i)
 		i->op = IR_SWAP;
 	else if (d->size < 8)
 		i->op = IR_ZEXT;
+	else
+		i->dst = i->a = NO_REG; /* nothing to do */
 }
 
 /* A lookup in an array whose place and sizes are known needs no call. */
