@@ -1058,12 +1058,11 @@ static void *write_garbage(void *arg)
 		map = g->maps[x % 5];
 		seg = x & 64 && map->ctl.base ? &map->ctl : &map->data;
 		at = (x >> 20) % (seg->size < limit ? seg->size : limit) & ~7ull;
-		/* Lock words only now and then: one that seems held costs its time limit. */
-		if ((at == 0 || map->type == BPF_MAP_TYPE_STACK_TRACE) && x & 0xff00)
-			continue;
-		*(volatile uint64_t *)((uint8_t *)seg->base + at) = x & 0x3000   ? x % 64
-								    : x & 0x4000 ? ~0ull
-										 : x;
+		/* In lock words only who is dead: one that seems alive costs the time limit. */
+		*(volatile uint64_t *)((uint8_t *)seg->base + at) =
+			x & 0x3000 || !at || map->type == BPF_MAP_TYPE_STACK_TRACE ? x % 64
+			: x & 0x4000                                               ? ~0ull
+										   : x;
 		if (!(x & 0xff0000))
 			usleep(10);
 	}

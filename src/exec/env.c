@@ -78,6 +78,7 @@ void skep_envs_free(struct skep *skep)
 	for (; env; env = next) {
 		next = env->next;
 		free(env->scratch);
-		free(env);
+		free(env->reserved);
+	free(env);
 	}
 }
