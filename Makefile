@@ -56,8 +56,15 @@ WRAP_FLAGS := $(WRAP:%=-Wl,--wrap=%)
 TESTS   := $(patsubst test/%.c,$(BUILD)/test/%,$(TEST_SRC))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
+# BPF programs, by the newest clang that is there.
+CLANG ?= $(notdir $(firstword $(wildcard $(foreach v,19 16 15 14,/usr/bin/clang-$(v))) clang))
+BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+# Applications: each folder makes a command of its name, its BPF object embedded.
+APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
+APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
+
 .PHONY: all objs tests benches run test bench fuzz lint install clean deps
-all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(if $(CMD_SRC),$(BUILD)/skep) $(BUILD)/skep.pc
+all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(if $(CMD_SRC),$(BUILD)/skep) $(APP_BIN) $(BUILD)/skep.pc
 objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC))
 tests: $(TESTS)
 benches: $(BENCHES)
@@ -84,6 +91,24 @@ $(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
 $(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) $(LIBS_CMD) -o $@
 
+$(BUILD)/bpf/%.bpf.o: %.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+# A BPF object as a part of a program: skep_bpf_object_NAME .. skep_bpf_object_NAME_end.
+$(BUILD)/obj/%.bpf.embed.o: $(BUILD)/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	printf '.section .rodata\n.balign 8\n.globl skep_bpf_object_$(notdir $*)\n.globl skep_bpf_object_$(notdir $*)_end\nskep_bpf_object_$(notdir $*):\n.incbin "$<"\nskep_bpf_object_$(notdir $*)_end:\n.byte 0\n.section .note.GNU-stack,"",@progbits\n' | $(CC) -x assembler -c - -o $@
+
+define app_rule
+$(BUILD)/$(1): $(BUILD)/obj/apps/$(1)/$(1).o $(BUILD)/obj/apps/$(1)/$(1).bpf.embed.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+	$$(CC) $$(LDFLAGS) $$(WRAP_FLAGS) $$^ $$(LIBS_PARTS) -o $$@
+endef
+$(foreach a,$(APPS),$(eval $(call app_rule,$(a))))
+
+$(BUILD)/flood: $(BUILD)/obj/apps/guard/flood.o
+	$(CC) $(LDFLAGS) $^ -o $@
+
 # test_client_* use libbpf on an instance; the others need only what they name.
 $(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	@mkdir -p $(@D)
@@ -107,6 +132,11 @@ test: DEPS := test
 test: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror all tests
 	@test/run.sh $(BUILD) $(TESTS)
+
+run: DEPS := build run
+run: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@apps/guard/demo.sh $(BUILD)
 
 bench: DEPS := bench
 bench: deps
