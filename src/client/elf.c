@@ -178,6 +178,8 @@ static int check_texts(struct file *f)
 
 		if (s->sh_type == SHT_PROGBITS && (s->sh_flags & SHF_EXECINSTR) && s->sh_size % 8)
 			return BAD(f, "section \"%.100s\" ends inside an instruction", name);
+		if ((s->sh_flags & SHF_EXECINSTR) && s->sh_offset % 8)
+			return BAD(f, "section \"%.100s\" is not aligned", name);
 		if (!strcmp(name, "version") && s->sh_size != 4)
 			return BAD(f, "section \"version\" is not 4 bytes long");
 	}

@@ -25,6 +25,10 @@ bool skep_elf_has_legacy_maps(const void *image, size_t size);
 int skep_elf_translate_maps(const void *image, size_t size, void **out, size_t *out_size,
 			    struct skep_error *err);
 
+/* Undoes, in a checked image, what the GNU assembler does differently from clang in references to
+ * variables. Does nothing to clang's objects. */
+void skep_elf_fix_gnu(void *image);
+
 /* BTF and BTF.ext data alone: 0, or -EINVAL with what is wrong. Used by skep_elf_check. */
 int skep_elf_check_btf(const void *data, size_t size, struct skep_error *err);
 int skep_elf_check_btf_ext(const void *data, size_t size, const void *btf, size_t btf_size,

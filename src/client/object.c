@@ -123,7 +123,7 @@ int skep_client_open(struct bpf_object **out, const void *image, size_t size, co
 		     struct skep_error *err)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = name);
-	void *translated = NULL;
+	void *own = NULL;
 	char why[1024];
 	int r;
 
@@ -131,22 +131,27 @@ int skep_client_open(struct bpf_object **out, const void *image, size_t size, co
 	if (r)
 		return r;
 	if (skep_elf_has_legacy_maps(image, size)) {
-		r = skep_elf_translate_maps(image, size, &translated, &size, err);
+		r = skep_elf_translate_maps(image, size, &own, &size, err);
 		if (r)
 			return r;
+	} else {
+		own = malloc(size);
+		if (!own)
+			return skep_fail(err, -ENOMEM, NULL, "out of memory");
+		memcpy(own, image, size);
 	}
+	skep_elf_fix_gnu(own);
 	skep_client_collect();
-	*out = bpf_object__open_mem(translated ? translated : image, size, &opts);
+	*out = bpf_object__open_mem(own, size, &opts);
 	r = *out ? 0 : -errno;
-	if (*out)
+	if (*out) {
 		set_types(*out);
-	else {
+	} else {
 		reason(why, sizeof(why), r);
 		skep_fail(err, r, NULL, "the object can't be opened: %s", why);
 	}
-	/* libbpf reads the image until it is loaded only through copies, except for libelf's
-	 * view of it, which it closes with the object's opening state. */
-	free(translated);
+	/* libbpf has copied what it needs. */
+	free(own);
 	return r;
 }
 
