@@ -116,6 +116,8 @@ $(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@
+# These drive the command.
+$(filter $(BUILD)/test/test_cmd%,$(TESTS)): | $(BUILD)/skep
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
