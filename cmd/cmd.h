@@ -39,6 +39,8 @@ int parse_duration(const char *text, uint64_t *ns);
 
 /* What the runtime said of one program. */
 struct verdict {
+	struct bpf_program *prog;
+	uint64_t position;	/* in the object */
 	char name[64];
 	const char *section;
 	const char *type; /* "xdp" ...; "" if not known */
@@ -73,7 +75,7 @@ struct session {
 
 	struct skep *skep; /* NULL with the kernel runtime */
 	struct bpf_object *obj;
-	struct verdict *verdicts; /* of the object's programs, in its order */
+	struct verdict *verdicts; /* of the object's programs, as the source has them */
 	uint32_t nverdicts;
 	char *log_buf;
 	struct verdict *explaining; /* whom the explanation is about */

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/elf.h"
 #include "client/libbpf.h"
 #include "client/object.h"
 
@@ -110,6 +111,42 @@ static void object_name(const char *path, char *name, size_t size)
 		snprintf(name, size, "prog");
 }
 
+static int by_position(const void *a, const void *b)
+{
+	const struct verdict *x = a, *y = b;
+
+	return x->position < y->position ? -1 : x->position > y->position;
+}
+
+static int list_programs(struct session *s, const struct skep_compiled *c)
+{
+	struct bpf_program *prog;
+	uint32_t n = 0, i = 0;
+
+	bpf_object__for_each_program(prog, s->obj) n++;
+	if (!n)
+		return skep_fail(&s->err, -ENOENT, "Put the function into a section: SEC(\"xdp\").",
+				 "%s: there is no program in it", s->path);
+	s->verdicts = calloc(n, sizeof(*s->verdicts));
+	if (!s->verdicts)
+		return -ENOMEM;
+	s->nverdicts = n;
+	bpf_object__for_each_program(prog, s->obj)
+	{
+		struct verdict *v = &s->verdicts[i++];
+
+		v->prog = prog;
+		snprintf(v->name, sizeof(v->name), "%s", bpf_program__name(prog));
+		v->position = skep_elf_position(c->image, c->size, v->name);
+		v->section = bpf_program__section_name(prog);
+		v->unknown_section = bpf_program__type(prog) == BPF_PROG_TYPE_UNSPEC;
+		v->type = prog_type_name(bpf_program__type(prog));
+		v->insns = (uint32_t)bpf_program__insn_cnt(prog);
+	}
+	qsort(s->verdicts, n, sizeof(*s->verdicts), by_position);
+	return 0;
+}
+
 static int open_object(struct session *s)
 {
 	struct skep_compile_opts opts = {.cc = s->cc,
@@ -134,36 +171,12 @@ static int open_object(struct session *s)
 			struct skep_error e = s->err;
 
 			skep_fail(&s->err, err, e.next, "%s: %s", s->path, e.what);
+		} else {
+			err = list_programs(s, &c);
 		}
 	}
 	skep_compiled_free(&c);
 	return err;
-}
-
-static int list_programs(struct session *s)
-{
-	struct bpf_program *prog;
-	uint32_t n = 0, i = 0;
-
-	bpf_object__for_each_program(prog, s->obj) n++;
-	if (!n)
-		return skep_fail(&s->err, -ENOENT, "Put the function into a section: SEC(\"xdp\").",
-				 "%s: there is no program in it", s->path);
-	s->verdicts = calloc(n, sizeof(*s->verdicts));
-	if (!s->verdicts)
-		return -ENOMEM;
-	s->nverdicts = n;
-	bpf_object__for_each_program(prog, s->obj)
-	{
-		struct verdict *v = &s->verdicts[i++];
-
-		snprintf(v->name, sizeof(v->name), "%s", bpf_program__name(prog));
-		v->section = bpf_program__section_name(prog);
-		v->unknown_section = bpf_program__type(prog) == BPF_PROG_TYPE_UNSPEC;
-		v->type = prog_type_name(bpf_program__type(prog));
-		v->insns = (uint32_t)bpf_program__insn_cnt(prog);
-	}
-	return 0;
 }
 
 int session_open(struct session *s)
@@ -172,8 +185,6 @@ int session_open(struct session *s)
 
 	if (!err)
 		err = open_object(s);
-	if (!err)
-		err = list_programs(s);
 	if (err) {
 		if (!s->err.what[0])
 			skep_fail(&s->err, err, NULL, "%s: %s", s->path, strerror(-err));
@@ -184,11 +195,7 @@ int session_open(struct session *s)
 
 struct bpf_program *session_program(const struct session *s, uint32_t i)
 {
-	struct bpf_program *prog;
-	uint32_t k = 0;
-
-	bpf_object__for_each_program(prog, s->obj) if (k++ == i) return prog;
-	return NULL;
+	return s->verdicts[i].prog;
 }
 
 /* ---- Loading ---- */
@@ -396,8 +403,6 @@ static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 
 int session_load(struct session *s)
 {
-	struct bpf_program *prog;
-	uint32_t i = 0;
 	int err;
 
 	s->log_buf = mmap(NULL, LOG_SIZE, PROT_READ | PROT_WRITE,
@@ -407,11 +412,9 @@ int session_load(struct session *s)
 		return -ENOMEM;
 	}
 	/* Each program's buffer starts one byte later: the address tells which it is. */
-	bpf_object__for_each_program(prog, s->obj)
-	{
-		bpf_program__set_log_level(prog, LOG_STATS);
-		bpf_program__set_log_buf(prog, s->log_buf + i, LOG_SIZE / 2);
-		i++;
+	for (uint32_t i = 0; i < s->nverdicts; i++) {
+		bpf_program__set_log_level(s->verdicts[i].prog, LOG_STATS);
+		bpf_program__set_log_buf(s->verdicts[i].prog, s->log_buf + i, LOG_SIZE / 2);
 	}
 	skep_client_forget();
 	skep_client_watch(on_bpf, s);

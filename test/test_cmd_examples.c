@@ -80,7 +80,7 @@ static const struct json_value *by_key(const struct json_value *v, const char *m
 
 static double sum(const struct json_value *list)
 {
-	char at[16];
+	char at[32];
 	double s = 0;
 
 	for (size_t i = 0; i < json_count(list, ""); i++) {

@@ -19,6 +19,10 @@ int skep_elf_check(const void *image, size_t size, struct skep_error *err);
 /* Whether the (checked) object has maps in the form `struct bpf_map_def SEC("maps")`. */
 bool skep_elf_has_legacy_maps(const void *image, size_t size);
 
+/* Where a function starts in the (checked) object: functions in the order of the source have rising
+ * numbers within a section, sections in the order of the object. UINT64_MAX if it has none. */
+uint64_t skep_elf_position(const void *image, size_t size, const char *function);
+
 /* Makes a new image in which the maps of the section "maps" are BTF-defined ones in ".maps". BTF is
  * extended, or made where the object has none. The image must have been checked.
  * *out is the caller's, free(). */
