@@ -266,25 +266,3 @@ bool skep_elf_has_legacy_maps(const void *image, size_t size)
 			return true;
 	return false;
 }
-
-uint64_t skep_elf_position(const void *image, size_t size, const char *function)
-{
-	struct file f = {.p = image, .size = size};
-
-	if (check_header(&f) || check_sections(&f))
-		return UINT64_MAX;
-	for (uint32_t i = 0; i < f.eh->e_shnum; i++) {
-		const Elf64_Shdr *s = &f.sh[i];
-		const Elf64_Sym *sym = (const Elf64_Sym *)(f.p + s->sh_offset);
-		const char *names;
-
-		if (s->sh_type != SHT_SYMTAB)
-			continue;
-		names = (const char *)f.p + f.sh[s->sh_link].sh_offset;
-		for (uint64_t k = 0; k < s->sh_size / sizeof(*sym); k++)
-			if (ELF64_ST_TYPE(sym[k].st_info) == STT_FUNC &&
-			    !strcmp(names + sym[k].st_name, function))
-				return (uint64_t)sym[k].st_shndx << 48 | sym[k].st_value;
-	}
-	return UINT64_MAX;
-}

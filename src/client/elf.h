@@ -19,8 +19,9 @@ int skep_elf_check(const void *image, size_t size, struct skep_error *err);
 /* Whether the (checked) object has maps in the form `struct bpf_map_def SEC("maps")`. */
 bool skep_elf_has_legacy_maps(const void *image, size_t size);
 
-/* Where a function starts in the (checked) object: functions in the order of the source have rising
- * numbers within a section, sections in the order of the object. UINT64_MAX if it has none. */
+/* A function's place in the source, by its first line number (from BTF.ext) where the (checked)
+ * object tells it, by its place in the object otherwise: rising numbers. UINT64_MAX if there is
+ * no such function. Compilers do not keep the order of the source. */
 uint64_t skep_elf_position(const void *image, size_t size, const char *function);
 
 /* Makes a new image in which the maps of the section "maps" are BTF-defined ones in ".maps". BTF is

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <elf.h>
+#include <string.h>
+
+#include "client/elf.h"
+
+struct object {
+	const uint8_t *p;
+	const Elf64_Ehdr *eh;
+	const Elf64_Shdr *sh;
+	const char *names;
+};
+
+static const Elf64_Shdr *section(const struct object *o, const char *name)
+{
+	for (uint32_t i = 0; i < o->eh->e_shnum; i++)
+		if (o->sh[i].sh_type == SHT_PROGBITS && !strcmp(o->names + o->sh[i].sh_name, name))
+			return &o->sh[i];
+	return NULL;
+}
+
+static uint32_t word(const uint8_t *p)
+{
+	uint32_t w;
+
+	memcpy(&w, p, 4);
+	return w;
+}
+
+/* The line of the record at offset off of the section's code, 0 if there is none. Header words of
+ * BTF.ext: hdr_len at 4, line_off at 16, line_len at 20; of BTF: hdr_len at 4, str_off at 16. */
+static uint32_t line_at(const struct object *o, const char *code, uint64_t off)
+{
+	const Elf64_Shdr *ext = section(o, ".BTF.ext"), *btf = section(o, ".BTF");
+	const uint8_t *x, *end;
+	const char *strings;
+	uint32_t rec;
+
+	if (!ext || !btf)
+		return 0;
+	x = o->p + ext->sh_offset;
+	strings = (const char *)o->p + btf->sh_offset;
+	strings += word((const uint8_t *)strings + 4) + word((const uint8_t *)strings + 16);
+	end = x + word(x + 4) + word(x + 16) + word(x + 20);
+	x += word(x + 4) + word(x + 16);
+	if (x == end)
+		return 0;
+	rec = word(x);
+	for (x += 4; x < end;) {
+		bool ours = !strcmp(strings + word(x), code);
+		uint32_t n = word(x + 4);
+
+		for (x += 8; n; n--, x += rec)
+			if (ours && word(x) == off)
+				return word(x + 12) >> 10;
+	}
+	return 0;
+}
+
+uint64_t skep_elf_position(const void *image, size_t size, const char *function)
+{
+	struct object o = {.p = image, .eh = image};
+
+	o.sh = (const Elf64_Shdr *)(o.p + o.eh->e_shoff);
+	o.names = (const char *)o.p + o.sh[o.eh->e_shstrndx].sh_offset;
+	for (uint32_t i = 0; i < o.eh->e_shnum; i++) {
+		const Elf64_Shdr *s = &o.sh[i];
+		const Elf64_Sym *sym = (const Elf64_Sym *)(o.p + s->sh_offset);
+		const char *names;
+
+		if (s->sh_type != SHT_SYMTAB)
+			continue;
+		names = (const char *)o.p + o.sh[s->sh_link].sh_offset;
+		for (uint64_t k = 0; k < s->sh_size / sizeof(*sym); k++) {
+			uint32_t in = sym[k].st_shndx, line;
+
+			if (ELF64_ST_TYPE(sym[k].st_info) != STT_FUNC || in >= o.eh->e_shnum ||
+			    strcmp(names + sym[k].st_name, function))
+				continue;
+			line = line_at(&o, o.names + o.sh[in].sh_name, sym[k].st_value);
+			return line ? line : (uint64_t)in << 48 | sym[k].st_value;
+		}
+	}
+	return UINT64_MAX;
+}
