@@ -357,6 +357,7 @@ static uint8_t compare(struct x86 *c, const struct ir *i)
 	if (c->last_jcc && same_comparison(c->last_jcc, i))
 		return cc;
 	if (i->flags & IR_MEM_A) {
+		c->flags_reg = NO_REG;
 		compare_memory(c, i);
 		return cc;
 	}
@@ -374,6 +375,7 @@ static uint8_t compare(struct x86 *c, const struct ir *i)
 		if (i->kind == BPF_JSGE)
 			return CC_NS;
 	}
+	c->flags_reg = NO_REG;
 	a = reg(c, i->a);
 	if (i->kind == BPF_JSET) {
 		if (i->operand == IR_REG) {
