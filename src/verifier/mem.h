@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the files on memory. Registers are numbers; sizes and offsets bytes. */
+#ifndef SKEP_VERIFIER_MEM_H
+#define SKEP_VERIFIER_MEM_H
+
+#include "verifier/state.h"
+
+/* A region of mem_size bytes is accessed at off (reg->off included) plus reg's variable part. */
+int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int size,
+		  uint32_t mem_size, bool zero_ok);
+/* off is the instruction's; value the register loaded or stored, -1 none. */
+int skep_v_stack_read(struct venv *env, int r, int off, int size, int value);
+int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, uint32_t insn);
+/* A helper reads or writes size bytes; uninit: it writes them, whatever they are. */
+int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool zero_ok, bool uninit);
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The text of registers, stack slots, instructions and source lines in the log.
+ */
+#include "verifier/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "btf/btf.h"
+#include "isa/isa.h"
+
+static const char *const type_names[V_NTYPES] = {
+	[V_NOT_INIT] = "?",
+	[V_SCALAR] = "scalar",
+	[V_CTX] = "ctx",
+	[V_MAP_PTR] = "map_ptr",
+	[V_MAP_VALUE] = "map_value",
+	[V_MAP_KEY] = "map_key",
+	[V_STACK] = "fp",
+	[V_PKT_META] = "pkt_meta",
+	[V_PKT] = "pkt",
+	[V_PKT_END] = "pkt_end",
+	[V_FLOW_KEYS] = "flow_keys",
+	[V_SOCK] = "sock",
+	[V_SOCK_COMMON] = "sock_common",
+	[V_TCP_SOCK] = "tcp_sock",
+	[V_MEM] = "mem",
+	[V_FUNC] = "func",
+};
+
+const char *skep_v_type_name(const struct vreg *r, char buf[64])
+{
+	snprintf(buf, 64, "%s%s%s%s", r->flags & V_RDONLY ? "rdonly_" : "",
+		 r->flags & V_RINGBUF ? "ringbuf_" : "", type_names[r->type],
+		 r->flags & V_MAYBE_NULL ? "_or_null" : "");
+	return buf;
+}
+
+const char *skep_v_tnum(struct skep_tnum t, char buf[64])
+{
+	snprintf(buf, 64, "(%#llx; %#llx)", (unsigned long long)t.value, (unsigned long long)t.mask);
+	if (!t.value || !t.mask)
+		snprintf(buf, 64, "(0x%llx; 0x%llx)", (unsigned long long)t.value,
+			 (unsigned long long)t.mask);
+	return buf;
+}
+
+/* Small numbers are printed in decimal, others in hexadecimal. */
+static void put_unsigned(struct venv *env, uint64_t v)
+{
+	if (v < UINT16_MAX)
+		skep_v_log(env, "%llu", (unsigned long long)v);
+	else
+		skep_v_log(env, "%#llx", (unsigned long long)v);
+}
+
+static void put_signed(struct venv *env, int64_t v)
+{
+	if (v > INT16_MIN && v < INT16_MAX)
+		skep_v_log(env, "%lld", (long long)v);
+	else
+		skep_v_log(env, "%#llx", (unsigned long long)v);
+}
+
+/* Bounds that say something; equal ones are written together. */
+static void put_ranges(struct venv *env, const struct skep_scalar *s, const char **sep)
+{
+	struct {
+		const char *name;
+		uint64_t val;
+		bool omit;
+	} m[] = {
+		{"smin", (uint64_t)s->smin, s->smin == INT64_MIN},
+		{"smax", (uint64_t)s->smax, s->smax == INT64_MAX},
+		{"umin", s->umin, s->umin == 0},
+		{"umax", s->umax, s->umax == UINT64_MAX},
+		{"smin32", (uint64_t)(int64_t)s->s32_min, s->s32_min == INT32_MIN},
+		{"smax32", (uint64_t)(int64_t)s->s32_max, s->s32_max == INT32_MAX},
+		{"umin32", s->u32_min, s->u32_min == 0},
+		{"umax32", s->u32_max, s->u32_max == UINT32_MAX},
+	};
+	const unsigned n = sizeof(m) / sizeof(*m);
+
+	for (unsigned i = 0; i < n; i++) {
+		bool neg = m[i].name[0] == 's' && (int64_t)m[i].val < 0;
+
+		if (m[i].omit)
+			continue;
+		skep_v_log(env, "%s%s=", *sep, m[i].name);
+		*sep = ",";
+		for (unsigned j = i + 1; j < n; j++) {
+			if (m[j].omit || m[j].val != m[i].val ||
+			    neg != (m[j].name[0] == 's' && (int64_t)m[j].val < 0))
+				continue;
+			m[j].omit = true;
+			skep_v_log(env, "%s=", m[j].name);
+		}
+		if (m[i].name[0] == 's')
+			put_signed(env, (int64_t)m[i].val);
+		else
+			put_unsigned(env, m[i].val);
+	}
+}
+
+static void put_reg(struct venv *env, const struct vframe *f, const struct vreg *r, bool precise)
+{
+	char buf[64];
+	const char *sep = "";
+
+	if (v_is_scalar(r) && (precise || r->precise))
+		skep_v_log(env, "P");
+	if (v_is_scalar(r) && v_is_const(r)) {
+		put_signed(env, (int64_t)r->s.bits.value);
+		return;
+	}
+	skep_v_log(env, "%s", skep_v_type_name(r, buf));
+	if (r->type == V_STACK) {
+		if (r->frameno != f->frameno)
+			skep_v_log(env, "[%u]", r->frameno);
+		if (v_is_const(r)) {
+			put_signed(env, (int64_t)r->s.bits.value + r->off);
+			return;
+		}
+	}
+	skep_v_log(env, "(");
+	if (r->id) {
+		skep_v_log(env, "id=%u", r->id & ~V_ADD_CONST);
+		sep = ",";
+	}
+	if (r->id & V_ADD_CONST)
+		skep_v_log(env, "%+d", r->off);
+	if (r->ref) {
+		skep_v_log(env, "%sref_obj_id=%u", sep, r->ref);
+		sep = ",";
+	}
+	if (r->type == V_MAP_PTR || r->type == V_MAP_VALUE || r->type == V_MAP_KEY) {
+		const struct skep_map *map = skep_v_map(env, r);
+
+		if (map->name[0]) {
+			skep_v_log(env, "%smap=%s", sep, map->name);
+			sep = ",";
+		}
+		skep_v_log(env, "%sks=%u,vs=%u", sep, map->key_size, map->value_size);
+		sep = ",";
+	}
+	if (!v_is_scalar(r) && r->off) {
+		skep_v_log(env, "%soff=", sep);
+		put_signed(env, r->off);
+		sep = ",";
+	}
+	if (v_is_pkt(r)) {
+		skep_v_log(env, "%sr=", sep);
+		put_unsigned(env, (uint64_t)(int64_t)r->range);
+		sep = ",";
+	}
+	if (r->type == V_MEM) {
+		skep_v_log(env, "%ssz=", sep);
+		put_unsigned(env, r->mem_size);
+		sep = ",";
+	}
+	if (v_is_const(r)) {
+		if (r->s.bits.value) {
+			skep_v_log(env, "%simm=", sep);
+			put_signed(env, (int64_t)r->s.bits.value);
+		}
+	} else {
+		put_ranges(env, &r->s, &sep);
+		if (~r->s.bits.mask)
+			skep_v_log(env, "%svar_off=%s", sep, skep_v_tnum(r->s.bits, buf));
+	}
+	skep_v_log(env, ")");
+}
+
+void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t frame, bool all)
+{
+	static const char kinds[] = {[V_INVALID] = '?', [V_SPILL] = 'r', [V_MISC] = 'm', [V_ZERO] = '0'};
+	const struct vframe *f = st->frame[frame];
+	const char *sep = " refs=";
+
+	if (!env->log || !env->log->level)
+		goto clean;
+	if (f->frameno)
+		skep_v_log(env, " frame%u:", f->frameno);
+	for (unsigned i = 0; i < V_REGS; i++) {
+		if (f->reg[i].type == V_NOT_INIT || (!all && !(env->scratched & 1u << i)))
+			continue;
+		skep_v_log(env, " R%u=", i);
+		put_reg(env, f, &f->reg[i], st->preg[frame] & 1u << i);
+	}
+	for (unsigned i = 0; f->stack && i < f->stack->n; i++) {
+		const struct vslot *s = &f->stack->slot[i];
+		char text[9];
+		bool valid = false;
+
+		for (unsigned k = 0; k < 8; k++) {
+			valid |= s->kind[k] != V_INVALID;
+			text[k] = kinds[s->kind[k]];
+		}
+		text[8] = 0;
+		if (!valid || (!all && !(env->scratched_slots & 1ull << i)))
+			continue;
+		if (s->kind[7] == V_SPILL) {
+			text[strcspn(text, "r")] = 0;
+			skep_v_log(env, " fp%d=%s", -8 * (int)(i + 1), text);
+			put_reg(env, f, &s->reg, st->pslot[frame] & 1ull << i);
+		} else {
+			skep_v_log(env, " fp%d=%s", -8 * (int)(i + 1), text);
+		}
+	}
+	for (uint32_t i = 0; st->refs && i < st->refs->n; i++)
+		if (st->refs->r[i].id) {
+			skep_v_log(env, "%s%u", sep, st->refs->r[i].id);
+			sep = ",";
+		}
+	if (f->callback)
+		skep_v_log(env, " cb");
+	skep_v_log(env, "\n");
+clean:
+	if (!all) {
+		env->scratched = 0;
+		env->scratched_slots = 0;
+	}
+}
+
+/* What the last instruction changed stands behind it, from column 40 on. */
+void skep_v_print_insn_state(struct venv *env, const struct vstate *st, uint32_t frame)
+{
+	if (env->prev_log_pos && env->prev_log_pos == env->log->end) {
+		uint64_t pos = env->prev_insn_pos + 4 > 40 ? env->prev_insn_pos + 4 : 40;
+
+		pos = (pos + 7) / 8 * 8 - env->prev_insn_pos - 1;
+		skep_log_reset(env->log, env->prev_log_pos - 1);
+		skep_v_log(env, "%*c;", (int)pos, ' ');
+	} else {
+		skep_v_log(env, "%u:", env->insn);
+	}
+	skep_v_print_state(env, st, frame, false);
+}
+
+static bool name_call(void *arg, const struct bpf_insn *in, char *buf, size_t len)
+{
+	const char *name;
+
+	(void)arg;
+	if (in->src_reg)
+		return false;
+	name = skep_helper_name((uint32_t)in->imm);
+	if (name)
+		snprintf(buf, len, "bpf_%s", name);
+	else
+		snprintf(buf, len, "unknown");
+	return true;
+}
+
+void skep_v_print_insn(struct venv *env, uint32_t insn)
+{
+	const struct skep_disasm_names names = {.call = name_call, .arg = env};
+	char buf[160];
+
+	skep_disasm(&env->insns[insn], &names, buf, sizeof(buf));
+	skep_v_log(env, "%s\n", buf);
+}
+
+/* The source line of insn, when it is another than the last one printed. */
+void skep_v_print_line(struct venv *env, uint32_t insn)
+{
+	const struct skep_prog *p = env->prog;
+	const struct bpf_line_info *li = NULL;
+	uint32_t lo = 0, hi = p->nline_info;
+	const char *text, *file;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (p->line_info[mid].insn_off <= insn)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo || !p->btf)
+		return;
+	li = &p->line_info[lo - 1];
+	if (li == env->prev_line)
+		return;
+	if (env->prev_line && li->line_off &&
+	    ((const struct bpf_line_info *)env->prev_line)->line_off == li->line_off &&
+	    ((const struct bpf_line_info *)env->prev_line)->file_name_off == li->file_name_off &&
+	    ((const struct bpf_line_info *)env->prev_line)->line_col == li->line_col) {
+		env->prev_line = li;
+		return;
+	}
+	text = skep_btf_str(p->btf, li->line_off);
+	file = skep_btf_str(p->btf, li->file_name_off);
+	if (!text || !file)
+		return;
+	while (*text == ' ' || *text == '\t')
+		text++;
+	if (strrchr(file, '/'))
+		file = strrchr(file, '/') + 1;
+	skep_v_log(env, "; %s @ %s:%u\n", text, file, BPF_LINE_INFO_LINE_NUM(li->line_col));
+	env->prev_line = li;
+}
