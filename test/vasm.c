@@ -30,18 +30,54 @@ struct vasm {
 
 static const char *const helper_names[] = {
 #define H(id, name) [id] = #name
-	H(1, map_lookup_elem), H(2, map_update_elem), H(3, map_delete_elem), H(4, probe_read),
-	H(5, ktime_get_ns), H(6, trace_printk), H(7, get_prandom_u32), H(8, get_smp_processor_id),
-	H(9, skb_store_bytes), H(10, l3_csum_replace), H(12, tail_call), H(13, clone_redirect),
-	H(14, get_current_pid_tgid), H(16, get_current_comm), H(23, redirect),
-	H(25, perf_event_output), H(26, skb_load_bytes), H(27, get_stackid), H(28, csum_diff),
-	H(34, get_hash_recalc), H(39, skb_pull_data), H(43, skb_change_head), H(44, xdp_adjust_head), H(45, probe_read_str),
-	H(51, redirect_map), H(54, xdp_adjust_meta), H(65, xdp_adjust_tail), H(84, sk_lookup_tcp), H(86, sk_release),
-	H(87, map_push_elem), H(88, map_pop_elem), H(89, map_peek_elem), H(93, spin_lock),
-	H(94, spin_unlock), H(105, strtol), H(112, probe_read_user), H(113, probe_read_kernel), H(130, ringbuf_output),
-	H(131, ringbuf_reserve), H(132, ringbuf_submit), H(133, ringbuf_discard),
-	H(134, ringbuf_query), H(164, for_each_map_elem), H(165, snprintf), H(181, loop),
-	H(182, strncmp), H(188, xdp_get_buff_len), H(195, map_lookup_percpu_elem),
+	H(1, map_lookup_elem),
+	H(2, map_update_elem),
+	H(3, map_delete_elem),
+	H(4, probe_read),
+	H(5, ktime_get_ns),
+	H(6, trace_printk),
+	H(7, get_prandom_u32),
+	H(8, get_smp_processor_id),
+	H(9, skb_store_bytes),
+	H(10, l3_csum_replace),
+	H(12, tail_call),
+	H(13, clone_redirect),
+	H(14, get_current_pid_tgid),
+	H(16, get_current_comm),
+	H(23, redirect),
+	H(25, perf_event_output),
+	H(26, skb_load_bytes),
+	H(27, get_stackid),
+	H(28, csum_diff),
+	H(34, get_hash_recalc),
+	H(39, skb_pull_data),
+	H(43, skb_change_head),
+	H(44, xdp_adjust_head),
+	H(45, probe_read_str),
+	H(51, redirect_map),
+	H(54, xdp_adjust_meta),
+	H(65, xdp_adjust_tail),
+	H(84, sk_lookup_tcp),
+	H(86, sk_release),
+	H(87, map_push_elem),
+	H(88, map_pop_elem),
+	H(89, map_peek_elem),
+	H(93, spin_lock),
+	H(94, spin_unlock),
+	H(105, strtol),
+	H(112, probe_read_user),
+	H(113, probe_read_kernel),
+	H(130, ringbuf_output),
+	H(131, ringbuf_reserve),
+	H(132, ringbuf_submit),
+	H(133, ringbuf_discard),
+	H(134, ringbuf_query),
+	H(164, for_each_map_elem),
+	H(165, snprintf),
+	H(181, loop),
+	H(182, strncmp),
+	H(188, xdp_get_buff_len),
+	H(195, map_lookup_percpu_elem),
 #undef H
 };
 
@@ -58,7 +94,8 @@ static bool eat(struct vasm *a, const char *tok)
 	skip(a);
 	if (strncmp(a->p, tok, n))
 		return false;
-	if (isalnum((unsigned char)tok[n - 1]) && (isalnum((unsigned char)a->p[n]) || a->p[n] == '_'))
+	if (isalnum((unsigned char)tok[n - 1]) &&
+	    (isalnum((unsigned char)a->p[n]) || a->p[n] == '_'))
 		return false;
 	a->p += n;
 	return true;
@@ -146,9 +183,14 @@ static void want(struct vasm *a, const char *name, int kind)
 /* (u32 *)(r1 +4): size code, register, offset, sign extension. */
 static bool mem(struct vasm *a, int *size, int *r, int *off, bool *sx)
 {
-	static const struct { const char *name; int size; bool sx; } sizes[] = {
-		{ "u8", BPF_B, false }, { "u16", BPF_H, false }, { "u32", BPF_W, false }, { "u64", BPF_DW, false },
-		{ "s8", BPF_B, true }, { "s16", BPF_H, true }, { "s32", BPF_W, true },
+	static const struct {
+		const char *name;
+		int size;
+		bool sx;
+	} sizes[] = {
+		{"u8", BPF_B, false},   {"u16", BPF_H, false}, {"u32", BPF_W, false},
+		{"u64", BPF_DW, false}, {"s8", BPF_B, true},   {"s16", BPF_H, true},
+		{"s32", BPF_W, true},
 	};
 	int64_t v = 0;
 	bool is64;
@@ -194,18 +236,33 @@ static bool ldimm(struct vasm *a, int dst, int src, uint64_t imm, uint32_t hi)
 	return in && emit(a, 0, 0, 0, 0, (int32_t)hi);
 }
 
-static const struct { const char *tok; int op; bool sgn; } alu_ops[] = {
-	{ "s>>=", BPF_ARSH, false }, { "<<=", BPF_LSH, false }, { ">>=", BPF_RSH, false }, { "s/=", BPF_DIV, true },
-	{ "s%=", BPF_MOD, true }, { "+=", BPF_ADD, false }, { "-=", BPF_SUB, false }, { "*=", BPF_MUL, false },
-	{ "/=", BPF_DIV, false }, { "%=", BPF_MOD, false }, { "|=", BPF_OR, false }, { "&=", BPF_AND, false },
-	{ "^=", BPF_XOR, false },
+static const struct {
+	const char *tok;
+	int op;
+	bool sgn;
+} alu_ops[] = {
+	{"s>>=", BPF_ARSH, false}, {"<<=", BPF_LSH, false}, {">>=", BPF_RSH, false},
+	{"s/=", BPF_DIV, true},    {"s%=", BPF_MOD, true},  {"+=", BPF_ADD, false},
+	{"-=", BPF_SUB, false},    {"*=", BPF_MUL, false},  {"/=", BPF_DIV, false},
+	{"%=", BPF_MOD, false},    {"|=", BPF_OR, false},   {"&=", BPF_AND, false},
+	{"^=", BPF_XOR, false},
 };
-static const struct { const char *tok; int op; } jmp_ops[] = {
-	{ "s>=", BPF_JSGE }, { "s<=", BPF_JSLE }, { "s>", BPF_JSGT }, { "s<", BPF_JSLT }, { "==", BPF_JEQ },
-	{ "!=", BPF_JNE }, { ">=", BPF_JGE }, { "<=", BPF_JLE }, { ">", BPF_JGT }, { "<", BPF_JLT }, { "&", BPF_JSET },
+static const struct {
+	const char *tok;
+	int op;
+} jmp_ops[] = {
+	{"s>=", BPF_JSGE}, {"s<=", BPF_JSLE}, {"s>", BPF_JSGT}, {"s<", BPF_JSLT},
+	{"==", BPF_JEQ},   {"!=", BPF_JNE},   {">=", BPF_JGE},  {"<=", BPF_JLE},
+	{">", BPF_JGT},    {"<", BPF_JLT},    {"&", BPF_JSET},
 };
-static const struct { const char *tok; int op; } atomics[] = {
-	{ "+=", BPF_ADD }, { "|=", BPF_OR }, { "&=", BPF_AND }, { "^=", BPF_XOR },
+static const struct {
+	const char *tok;
+	int op;
+} atomics[] = {
+	{"+=", BPF_ADD},
+	{"|=", BPF_OR},
+	{"&=", BPF_AND},
+	{"^=", BPF_XOR},
 };
 
 /* dst = ... */
@@ -235,10 +292,12 @@ static bool assign(struct vasm *a, int dst, bool is64)
 	for (bits = 16; bits <= 64; bits *= 2) {
 		snprintf(name, sizeof(name), "be%d", bits);
 		if (eat(a, name))
-			return reg(a, &src, &s64) && emit(a, BPF_ALU | BPF_END | BPF_TO_BE, dst, 0, 0, bits);
+			return reg(a, &src, &s64) &&
+			       emit(a, BPF_ALU | BPF_END | BPF_TO_BE, dst, 0, 0, bits);
 		snprintf(name, sizeof(name), "le%d", bits);
 		if (eat(a, name))
-			return reg(a, &src, &s64) && emit(a, BPF_ALU | BPF_END | BPF_TO_LE, dst, 0, 0, bits);
+			return reg(a, &src, &s64) &&
+			       emit(a, BPF_ALU | BPF_END | BPF_TO_LE, dst, 0, 0, bits);
 		snprintf(name, sizeof(name), "bswap%d", bits);
 		if (eat(a, name))
 			return reg(a, &src, &s64) && emit(a, BPF_ALU64 | BPF_END, dst, 0, 0, bits);
@@ -246,12 +305,16 @@ static bool assign(struct vasm *a, int dst, bool is64)
 	for (bits = 8; bits <= 32; bits *= 2) {
 		snprintf(name, sizeof(name), "(s%d)", bits);
 		if (eat(a, name))
-			return reg(a, &src, &s64) && emit(a, cls | BPF_MOV | BPF_X, dst, src, bits, 0);
+			return reg(a, &src, &s64) &&
+			       emit(a, cls | BPF_MOV | BPF_X, dst, src, bits, 0);
 	}
 	for (bits = 32; bits <= 64; bits += 32) {
-		static const struct { const char *n; int op; } f[] = {
-			{ "fetch_add", BPF_ADD }, { "fetch_or", BPF_OR }, { "fetch_and", BPF_AND }, { "fetch_xor", BPF_XOR },
-			{ "xchg", 0xe0 }, { "cmpxchg", 0xf0 },
+		static const struct {
+			const char *n;
+			int op;
+		} f[] = {
+			{"fetch_add", BPF_ADD}, {"fetch_or", BPF_OR}, {"fetch_and", BPF_AND},
+			{"fetch_xor", BPF_XOR}, {"xchg", 0xe0},       {"cmpxchg", 0xf0},
 		};
 		const char *pre = bits == 64 ? "atomic64" : "atomic";
 
@@ -265,8 +328,8 @@ static bool assign(struct vasm *a, int dst, bool is64)
 				return false;
 			if (f[i].op == 0xf0 && (!eat(a, ",") || !reg(a, &src2, &s64)))
 				return false;
-			return eat(a, ")") &&
-			       emit(a, BPF_STX | size | BPF_ATOMIC, src, src2, off, f[i].op | BPF_FETCH);
+			return eat(a, ")") && emit(a, BPF_STX | size | BPF_ATOMIC, src, src2, off,
+						   f[i].op | BPF_FETCH);
 		}
 	}
 	if (eat(a, "load_acquire")) {
@@ -275,15 +338,21 @@ static bool assign(struct vasm *a, int dst, bool is64)
 		return emit(a, BPF_STX | size | BPF_ATOMIC, dst, src, off, BPF_LOAD_ACQ);
 	}
 	if (eat(a, "*")) {
-		static const struct { const char *n; int size; } abs[] = {
-			{ "(u8 *)skb[", BPF_B }, { "(u16 *)skb[", BPF_H }, { "(u32 *)skb[", BPF_W },
+		static const struct {
+			const char *n;
+			int size;
+		} abs[] = {
+			{"(u8 *)skb[", BPF_B},
+			{"(u16 *)skb[", BPF_H},
+			{"(u32 *)skb[", BPF_W},
 		};
 
 		for (size_t i = 0; i < 3; i++)
 			if (eat(a, abs[i].n)) {
 				if (reg(a, &src, &s64))
 					return (number(a, &v) || (v = 0, 1)) && eat(a, "]") &&
-					       emit(a, BPF_LD | abs[i].size | BPF_IND, 0, src, 0, (int32_t)v);
+					       emit(a, BPF_LD | abs[i].size | BPF_IND, 0, src, 0,
+						    (int32_t)v);
 				return number(a, &v) && eat(a, "]") &&
 				       emit(a, BPF_LD | abs[i].size | BPF_ABS, 0, 0, 0, (int32_t)v);
 			}
@@ -330,7 +399,8 @@ static bool statement(struct vasm *a)
 		return target(a, &o, NULL) && emit(a, BPF_JMP | BPF_JCOND, 0, 0, o, 0);
 	if (eat(a, "call")) {
 		if (eat(a, ":"))
-			return target(a, &o, &imm) && emit(a, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, imm);
+			return target(a, &o, &imm) &&
+			       emit(a, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, imm);
 		if (number(a, &v))
 			return emit(a, BPF_JMP | BPF_CALL, 0, 0, 0, (int32_t)v);
 		if (!ident(a, name, sizeof(name)))
@@ -364,12 +434,13 @@ static bool statement(struct vasm *a)
 			return false;
 		for (size_t i = 0; i < sizeof(atomics) / sizeof(*atomics); i++)
 			if (eat(a, atomics[i].tok))
-				return reg(a, &src, &s64) &&
-				       emit(a, BPF_STX | size | BPF_ATOMIC, dst, src, off, atomics[i].op);
+				return reg(a, &src, &s64) && emit(a, BPF_STX | size | BPF_ATOMIC,
+								  dst, src, off, atomics[i].op);
 		return false;
 	}
 	if (eat(a, "store_release"))
-		return eat(a, "(") && mem(a, &size, &dst, &off, &sx) && eat(a, ",") && reg(a, &src, &s64) && eat(a, ")") &&
+		return eat(a, "(") && mem(a, &size, &dst, &off, &sx) && eat(a, ",") &&
+		       reg(a, &src, &s64) && eat(a, ")") &&
 		       emit(a, BPF_STX | size | BPF_ATOMIC, dst, src, off, BPF_STORE_REL);
 	if (eat(a, "*")) {
 		if (!mem(a, &size, &dst, &off, &sx) || !eat(a, "="))
@@ -396,7 +467,7 @@ static bool statement(struct vasm *a)
 
 int vasm(const char *text, const int *map_fds, int nmaps, struct bpf_insn *insns, int max)
 {
-	struct vasm a = { .p = text, .out = insns, .max = max, .fds = map_fds, .nfds = nmaps };
+	struct vasm a = {.p = text, .out = insns, .max = max, .fds = map_fds, .nfds = nmaps};
 
 	for (;;) {
 		const char *line;

@@ -8,10 +8,10 @@
 #include "isa/isa.h"
 
 static const char *const op_text[16] = {
-	[BPF_ADD >> 4] = "+=",	[BPF_SUB >> 4] = "-=",	 [BPF_MUL >> 4] = "*=",
-	[BPF_DIV >> 4] = "/=",	[BPF_OR >> 4] = "|=",	 [BPF_AND >> 4] = "&=",
-	[BPF_LSH >> 4] = "<<=", [BPF_RSH >> 4] = ">>=",	 [BPF_NEG >> 4] = "neg",
-	[BPF_MOD >> 4] = "%=",	[BPF_XOR >> 4] = "^=",	 [BPF_MOV >> 4] = "=",
+	[BPF_ADD >> 4] = "+=",    [BPF_SUB >> 4] = "-=",     [BPF_MUL >> 4] = "*=",
+	[BPF_DIV >> 4] = "/=",    [BPF_OR >> 4] = "|=",      [BPF_AND >> 4] = "&=",
+	[BPF_LSH >> 4] = "<<=",   [BPF_RSH >> 4] = ">>=",    [BPF_NEG >> 4] = "neg",
+	[BPF_MOD >> 4] = "%=",    [BPF_XOR >> 4] = "^=",     [BPF_MOV >> 4] = "=",
 	[BPF_ARSH >> 4] = "s>>=", [BPF_END >> 4] = "endian",
 };
 
@@ -109,7 +109,8 @@ static int alu_mov(struct venv *env, const struct bpf_insn *in, bool is64)
 	int err;
 
 	if (BPF_SRC(in->code) == BPF_X) {
-		if (in->imm || (in->off && in->off != 8 && in->off != 16 && (in->off != 32 || !is64)))
+		if (in->imm ||
+		    (in->off && in->off != 8 && in->off != 16 && (in->off != 32 || !is64)))
 			return reserved(env, "BPF_MOV");
 		err = skep_v_read_reg(env, in->src_reg, is64 || (in->off && in->off > 32));
 		if (err)
@@ -198,10 +199,11 @@ static int sane_offset(struct venv *env, const struct vreg *r, const struct vreg
 		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, -1,
 				     "%s pointer offset %d is not allowed\n", name, r->off);
 	if (r->s.smin == INT64_MIN)
-		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, -1,
-				     "math between %s pointer and register with unbounded min value is "
-				     "not allowed\n",
-				     name);
+		return skep_v_refuse(
+			env, EINVAL, W_UNBOUNDED, -1,
+			"math between %s pointer and register with unbounded min value is "
+			"not allowed\n",
+			name);
 	if (r->s.smin >= V_MAX_OFF || r->s.smin <= -V_MAX_OFF)
 		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, -1,
 				     "value %lld makes %s pointer be out of bounds\n",
@@ -262,9 +264,10 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 				     "R%u 32-bit pointer arithmetic prohibited\n", r);
 	}
 	if (ptr.flags & V_MAYBE_NULL)
-		return skep_v_refuse(env, EACCES, W_NULL, (int)r,
-				     "R%u pointer arithmetic on %s prohibited, null-check it first\n", r,
-				     skep_v_type_name(&ptr, name));
+		return skep_v_refuse(
+			env, EACCES, W_NULL, (int)r,
+			"R%u pointer arithmetic on %s prohibited, null-check it first\n", r,
+			skep_v_type_name(&ptr, name));
 	if (!may_move(&ptr, &num, op))
 		return skep_v_refuse(env, EACCES, W_PTR_ARITH, (int)r,
 				     "R%u pointer arithmetic on %s prohibited\n", r,
@@ -323,9 +326,10 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 	if (err)
 		return err;
 	if (!env->priv && d->type == V_STACK && !v_is_const(d))
-		return skep_v_refuse(env, EACCES, W_PTR_ARITH, (int)r,
-				     "R%u stack pointer arithmetic goes out of range, prohibited for !root\n",
-				     r);
+		return skep_v_refuse(
+			env, EACCES, W_PTR_ARITH, (int)r,
+			"R%u stack pointer arithmetic goes out of range, prohibited for !root\n",
+			r);
 	return 0;
 }
 
@@ -432,11 +436,15 @@ static int alu_binary(struct venv *env, const struct bpf_insn *in, bool is64)
 			return 0;
 		}
 		err = skep_v_precise(env, in->dst_reg);
-		return err ? err : alu_ptr(env, in, v_reg(env, in->src_reg), v_reg(env, in->dst_reg), true);
+		return err ? err
+			   : alu_ptr(env, in, v_reg(env, in->src_reg), v_reg(env, in->dst_reg),
+				     true);
 	}
 	if (!v_is_scalar(dst)) {
 		err = skep_v_precise(env, in->src_reg);
-		return err ? err : alu_ptr(env, in, v_reg(env, in->dst_reg), v_reg(env, in->src_reg), false);
+		return err ? err
+			   : alu_ptr(env, in, v_reg(env, in->dst_reg), v_reg(env, in->src_reg),
+				     false);
 	}
 	{
 		struct skep_scalar s = src->s;

@@ -90,9 +90,10 @@ int skep_v_find_subprogs(struct venv *env)
 			continue;
 		env->why_insn = i;
 		if (!env->priv)
-			return skep_v_refuse(env, EPERM, W_CFG, -1,
-					     "loading/calling other bpf or kernel functions are allowed for "
-					     "CAP_BPF and CAP_SYS_ADMIN\n");
+			return skep_v_refuse(
+				env, EPERM, W_CFG, -1,
+				"loading/calling other bpf or kernel functions are allowed for "
+				"CAP_BPF and CAP_SYS_ADMIN\n");
 		err = add_subprog(env, (int64_t)i + in->imm + 1);
 	}
 	if (err)
@@ -127,9 +128,10 @@ int skep_v_check_subprogs(struct venv *env)
 				int64_t t = jump_target(in, i);
 
 				if (t < sub->start || t >= sub->end)
-					return skep_v_refuse(env, EINVAL, W_CFG, -1,
-							     "jump out of range from insn %u to %d\n", i,
-							     (int)t);
+					return skep_v_refuse(
+						env, EINVAL, W_CFG, -1,
+						"jump out of range from insn %u to %d\n", i,
+						(int)t);
 			}
 			if (i == sub->end - 1 && in->code != (BPF_JMP | BPF_EXIT) &&
 			    in->code != (BPF_JMP32 | BPF_JA) && in->code != (BPF_JMP | BPF_JA))
@@ -182,9 +184,9 @@ static int use_map(struct venv *env, struct skep_map *map, int32_t *index)
 		}
 	if (env->nmaps >= 64) {
 		skep_object_put(&map->obj);
-		return skep_v_refuse(env, E2BIG, W_MAP, -1,
-				     "The total number of maps per program has reached the limit of %u\n",
-				     64);
+		return skep_v_refuse(
+			env, E2BIG, W_MAP, -1,
+			"The total number of maps per program has reached the limit of %u\n", 64);
 	}
 	if (env->nmaps == env->cap_maps) {
 		uint32_t cap = env->cap_maps ? env->cap_maps * 2 : 8;
@@ -218,12 +220,14 @@ static int resolve_map(struct venv *env, uint32_t i)
 	if (!value && in[1].imm)
 		return skep_v_refuse(env, EINVAL, W_INSN, -1, "unrecognized bpf_ld_imm64 insn\n");
 	if (idx && !env->in->fd_array)
-		return skep_v_refuse(env, EPROTO, W_MAP, -1, "fd_idx without fd_array is invalid\n");
-	err = env->in->get_map ? env->in->get_map(env->in->arg, (uint32_t)in->imm, idx, &map) : -EBADF;
+		return skep_v_refuse(env, EPROTO, W_MAP, -1,
+				     "fd_idx without fd_array is invalid\n");
+	err = env->in->get_map ? env->in->get_map(env->in->arg, (uint32_t)in->imm, idx, &map)
+			       : -EBADF;
 	if (err)
-		return skep_v_refuse(env, -err, W_MAP, -1, "fd %d is not pointing to valid bpf_map\n",
-				     idx && env->in->fd_array ? (int)env->in->fd_array[in->imm]
-							      : in->imm);
+		return skep_v_refuse(
+			env, -err, W_MAP, -1, "fd %d is not pointing to valid bpf_map\n",
+			idx && env->in->fd_array ? (int)env->in->fd_array[in->imm] : in->imm);
 	err = use_map(env, map, &env->out[i].map);
 	if (err || !value)
 		return err;
@@ -256,15 +260,17 @@ int skep_v_resolve_loads(struct venv *env)
 		env->out[i].map = -1;
 		if (BPF_CLASS(in->code) == BPF_LDX &&
 		    ((BPF_MODE(in->code) != BPF_MEM && BPF_MODE(in->code) != BPF_MEMSX) || in->imm))
-			return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_LDX uses reserved fields\n");
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "BPF_LDX uses reserved fields\n");
 		if (!is_ldimm64(in)) {
 			if (skep_isa[in->code].op == SKEP_OP_INVALID)
-				return skep_v_refuse(env, EINVAL, W_INSN, -1, "unknown opcode %02x\n",
-						     in->code);
+				return skep_v_refuse(env, EINVAL, W_INSN, -1,
+						     "unknown opcode %02x\n", in->code);
 			continue;
 		}
 		if (i == env->n - 1 || in[1].code || in[1].dst_reg || in[1].src_reg || in[1].off)
-			return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid bpf_ld_imm64 insn\n");
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "invalid bpf_ld_imm64 insn\n");
 		env->aux[i + 1].flags |= V_SECOND;
 		env->out[i + 1].map = -1;
 		switch (in->src_reg) {
@@ -280,10 +286,12 @@ int skep_v_resolve_loads(struct venv *env)
 				return err;
 			break;
 		case BPF_PSEUDO_BTF_ID:
-			return skep_v_refuse(env, EINVAL, W_INSN, -1,
-					     "ldimm64 unable to resolve the kernel symbol of insn %u\n", i);
+			return skep_v_refuse(
+				env, EINVAL, W_INSN, -1,
+				"ldimm64 unable to resolve the kernel symbol of insn %u\n", i);
 		default:
-			return skep_v_refuse(env, EINVAL, W_INSN, -1, "unrecognized bpf_ld_imm64 insn\n");
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "unrecognized bpf_ld_imm64 insn\n");
 		}
 		i++;
 	}
@@ -410,8 +418,8 @@ int skep_v_check_cfg(struct venv *env)
 		} else if (color[e[0].to] == OPEN && !env->priv) {
 			skep_v_print_line(env, i);
 			skep_v_print_line(env, e[0].to);
-			err = skep_v_refuse(env, EINVAL, W_LOOP, -1, "back-edge from insn %u to %u\n",
-					    i, e[0].to);
+			err = skep_v_refuse(env, EINVAL, W_LOOP, -1,
+					    "back-edge from insn %u to %u\n", i, e[0].to);
 		}
 	}
 	for (uint32_t i = 0; i < env->n && !err; i++) {
@@ -455,7 +463,8 @@ static int depth_from(struct venv *env, uint32_t root)
 	c[0].depth = rounded(env->subs[root].stack);
 	if (c[0].depth > SKEP_STACK_SIZE)
 		return skep_v_refuse(env, EACCES, W_STACK_DEPTH, -1,
-				     "combined stack size of %u calls is %u. Too large\n", 1, c[0].depth);
+				     "combined stack size of %u calls is %u. Too large\n", 1,
+				     c[0].depth);
 	if (c[0].depth > env->depth)
 		env->depth = c[0].depth;
 	while (n) {
@@ -479,15 +488,16 @@ static int depth_from(struct venv *env, uint32_t root)
 					     "the call stack of %u frames is too deep !\n", n + 1);
 		/* A program that a tail call enters has the whole stack to itself. */
 		if (env->subs[next].has_tail_call && top->depth >= 256)
-			return skep_v_refuse(env, EACCES, W_STACK_DEPTH, -1,
-					     "tail_calls are not allowed when call stack of previous "
-					     "frames is %u bytes. Too large\n",
-					     top->depth);
+			return skep_v_refuse(
+				env, EACCES, W_STACK_DEPTH, -1,
+				"tail_calls are not allowed when call stack of previous "
+				"frames is %u bytes. Too large\n",
+				top->depth);
 		depth = top->depth + rounded(env->subs[next].stack);
 		if (depth > SKEP_STACK_SIZE)
 			return skep_v_refuse(env, EACCES, W_STACK_DEPTH, -1,
-					     "combined stack size of %u calls is %u. Too large\n", n + 1,
-					     depth);
+					     "combined stack size of %u calls is %u. Too large\n",
+					     n + 1, depth);
 		if (depth > env->depth)
 			env->depth = depth;
 		if (env->subs[next].has_tail_call)

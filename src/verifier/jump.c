@@ -94,8 +94,8 @@ static int taken(const struct vreg *dst, const struct vreg *src, uint8_t op, boo
 
 /* ---- Linked numbers ---- */
 
-static void collect_one(struct vreg *reg, uint32_t id, struct vhist *l, uint32_t frame, uint32_t spi,
-			bool is_slot)
+static void collect_one(struct vreg *reg, uint32_t id, struct vhist *l, uint32_t frame,
+			uint32_t spi, bool is_slot)
 {
 	if (!v_is_scalar(reg) || (reg->id & ~V_ADD_CONST) != id)
 		return;
@@ -448,7 +448,8 @@ static int check_operands(struct venv *env, const struct bpf_insn *in)
 						   "BPF_JMP/JMP32 uses reserved fields\n")
 				   : 0;
 	if (in->imm)
-		return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_JMP/JMP32 uses reserved fields\n");
+		return skep_v_refuse(env, EINVAL, W_INSN, -1,
+				     "BPF_JMP/JMP32 uses reserved fields\n");
 	err = skep_v_read_reg(env, in->src_reg, BPF_CLASS(in->code) == BPF_JMP);
 	if (err)
 		return err;
@@ -476,7 +477,8 @@ static int learn_pointers(struct venv *env, const struct bpf_insn *in, const str
 			return -ENOMEM;
 		set_not_null(env, &f->reg[src->flags & V_MAYBE_NULL ? in->src_reg : in->dst_reg]);
 	}
-	if (is64 && !x && !in->imm && (op == BPF_JEQ || op == BPF_JNE) && dst->flags & V_MAYBE_NULL) {
+	if (is64 && !x && !in->imm && (op == BPF_JEQ || op == BPF_JNE) &&
+	    dst->flags & V_MAYBE_NULL) {
 		err = mark_null(env, here, in->dst_reg, op == BPF_JNE);
 		return err ? err : mark_null(env, there, in->dst_reg, op == BPF_JEQ);
 	}
@@ -504,7 +506,8 @@ int skep_v_jump(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 	if (op == BPF_JCOND)
 		return skep_v_refuse(env, EINVAL, W_INSN, -1, "may_goto is not supported\n");
 	if (op > BPF_JCOND)
-		return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid BPF_JMP/JMP32 opcode %x\n", op);
+		return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid BPF_JMP/JMP32 opcode %x\n",
+				     op);
 	err = check_operands(env, in);
 	if (err)
 		return err;
@@ -527,7 +530,8 @@ int skep_v_jump(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 		can_here = learn(&dst, &src, op, is64, false);
 	}
 	if (!can_here && !can_there)
-		return skep_v_refuse(env, EFAULT, W_OTHER, in->dst_reg, "verifier bug: no way out of a jump\n");
+		return skep_v_refuse(env, EFAULT, W_OTHER, in->dst_reg,
+				     "verifier bug: no way out of a jump\n");
 	if (!can_here || !can_there)
 		return decided(env, in, can_there, next);
 
@@ -535,9 +539,11 @@ int skep_v_jump(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 		err = collect_linked(env, env->cur, src.id, &linked);
 	if (!err && v_is_scalar(&dst) && dst.id)
 		err = collect_linked(env, env->cur, dst.id, &linked);
-	flags = (dst.type == V_STACK ? V_HIST_DST_PTR : 0) | (x && src.type == V_STACK ? V_HIST_SRC_PTR : 0);
+	flags = (dst.type == V_STACK ? V_HIST_DST_PTR : 0) |
+		(x && src.type == V_STACK ? V_HIST_SRC_PTR : 0);
 	if (!err && (linked.nlinked > 1 || flags))
-		err = skep_v_hist_push(env, env->cur, flags, 0, 0, linked.nlinked > 1 ? &linked : NULL);
+		err = skep_v_hist_push(env, env->cur, flags, 0, 0,
+				       linked.nlinked > 1 ? &linked : NULL);
 	if (err)
 		return err;
 	there = skep_v_push(env, (uint32_t)((int64_t)env->insn + in->off + 1), env->insn);

@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
-#define R(n)	 (1u << (n))
-#define ARGS	 (R(1) | R(2) | R(3) | R(4) | R(5))
+#define R(n)     (1u << (n))
+#define ARGS     (R(1) | R(2) | R(3) | R(4) | R(5))
 #define CLOBBERS (R(0) | ARGS)
 
 struct usedef {
@@ -166,7 +166,8 @@ int skep_v_sccs(struct venv *env)
 			if (low[v] != pre[v])
 				continue;
 			{
-				bool cycle = open[nopen - 1] != v || env->aux[v].flags & V_CALLBACKS;
+				bool cycle =
+					open[nopen - 1] != v || env->aux[v].flags & V_CALLBACKS;
 				uint32_t w;
 
 				for (unsigned k = 0; k < ns; k++)

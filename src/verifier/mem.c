@@ -25,13 +25,14 @@ static int out_of_bounds(struct venv *env, const struct vreg *reg, int r, int64_
 	case V_PKT:
 	case V_PKT_META:
 	case V_PKT_END:
-		return skep_v_refuse(env, EACCES, W_BOUNDS_PACKET, r,
-				     "invalid access to packet, off=%d size=%d, R%d(id=%d,off=%d,r=%d)\n",
-				     (int)off, size, r, (int)reg->id, (int)off, (int)mem_size);
+		return skep_v_refuse(
+			env, EACCES, W_BOUNDS_PACKET, r,
+			"invalid access to packet, off=%d size=%d, R%d(id=%d,off=%d,r=%d)\n",
+			(int)off, size, r, (int)reg->id, (int)off, (int)mem_size);
 	default:
 		return skep_v_refuse(env, EACCES, W_BOUNDS_MEM, r,
-				     "invalid access to memory, mem_size=%u off=%d size=%d\n", mem_size,
-				     (int)off, size);
+				     "invalid access to memory, mem_size=%u off=%d size=%d\n",
+				     mem_size, (int)off, size);
 	}
 }
 
@@ -62,9 +63,10 @@ int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int 
 	if (reg->s.umax >= V_MAX_OFF)
 		return skep_v_refuse(
 			env, EACCES, W_UNBOUNDED, r,
-			"R%d unbounded memory access, make sure to bounds check any such access\n", r);
-	err = check_region(env, reg, r, (int64_t)(reg->s.umax + (uint64_t)(int64_t)off), size, mem_size,
-			   zero_ok);
+			"R%d unbounded memory access, make sure to bounds check any such access\n",
+			r);
+	err = check_region(env, reg, r, (int64_t)(reg->s.umax + (uint64_t)(int64_t)off), size,
+			   mem_size, zero_ok);
 	if (err)
 		return skep_v_refuse(env, -err, env->why, r,
 				     "R%d max value is outside of the allowed memory range\n", r);
@@ -141,20 +143,26 @@ static int check_packet(struct venv *env, const struct vreg *reg, int r, int off
 static int check_align(struct venv *env, const struct vreg *reg, int off, int size, bool strict)
 {
 	static const char *const what[V_NTYPES] = {
-		[V_CTX] = "context ",	 [V_MAP_VALUE] = "value ", [V_MAP_KEY] = "key ",
-		[V_STACK] = "stack ",	 [V_FLOW_KEYS] = "flow keys ", [V_SOCK] = "sock ",
-		[V_SOCK_COMMON] = "sock_common ", [V_TCP_SOCK] = "tcp_sock ",
+		[V_CTX] = "context ",
+		[V_MAP_VALUE] = "value ",
+		[V_MAP_KEY] = "key ",
+		[V_STACK] = "stack ",
+		[V_FLOW_KEYS] = "flow keys ",
+		[V_SOCK] = "sock ",
+		[V_SOCK_COMMON] = "sock_common ",
+		[V_TCP_SOCK] = "tcp_sock ",
 	};
 	struct skep_tnum t;
 	char buf[64];
 
 	strict |= env->in->strict_alignment;
 	if (reg->type == V_STACK)
-		strict = true;	/* slots are tracked by aligned accesses */
+		strict = true; /* slots are tracked by aligned accesses */
 	if (!strict || size == 1)
 		return 0;
 	if (v_is_pkt(reg)) {
-		t = skep_tnum_add(reg->s.bits, skep_tnum_const((uint64_t)(int64_t)(2 + reg->off + off)));
+		t = skep_tnum_add(reg->s.bits,
+				  skep_tnum_const((uint64_t)(int64_t)(2 + reg->off + off)));
 		if (skep_tnum_aligned(t, (uint64_t)size))
 			return 0;
 		return skep_v_refuse(env, EACCES, W_ALIGN, -1,
@@ -169,6 +177,11 @@ static int check_align(struct venv *env, const struct vreg *reg, int off, int si
 			     reg->off, off, size);
 }
 
+int skep_v_arg_align(struct venv *env, const struct vreg *reg, int size)
+{
+	return check_align(env, reg, 0, size, true);
+}
+
 /* ---- Context ---- */
 
 /* Pointers that must not have been moved. */
@@ -179,14 +192,16 @@ int skep_v_ptr_reg_off(struct venv *env, const struct vreg *reg, int r, bool fix
 	skep_v_type_name(reg, name);
 	if (reg->off < 0)
 		return skep_v_refuse(env, EACCES, W_CTX, r,
-				     "negative offset %s ptr R%d off=%d disallowed\n", name, r, reg->off);
+				     "negative offset %s ptr R%d off=%d disallowed\n", name, r,
+				     reg->off);
 	if (!fixed_ok && reg->off)
 		return skep_v_refuse(env, EACCES, W_CTX, r,
-				     "dereference of modified %s ptr R%d off=%d disallowed\n", name, r,
-				     reg->off);
+				     "dereference of modified %s ptr R%d off=%d disallowed\n", name,
+				     r, reg->off);
 	if (!v_is_const(reg) || reg->s.bits.value)
-		return skep_v_refuse(env, EACCES, W_CTX, r, "variable %s access var_off=%s disallowed\n",
-				     name, skep_v_tnum(reg->s.bits, buf));
+		return skep_v_refuse(env, EACCES, W_CTX, r,
+				     "variable %s access var_off=%s disallowed\n", name,
+				     skep_v_tnum(reg->s.bits, buf));
 	return 0;
 }
 
@@ -200,7 +215,8 @@ static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, i
 	if (err)
 		return err;
 	f = off < 0 ? NULL
-		    : skep_ctx_find(env->prog, (uint32_t)off, (uint32_t)size, acc == V_WRITE, env->priv);
+		    : skep_ctx_find(env->prog, (uint32_t)off, (uint32_t)size, acc == V_WRITE,
+				    env->priv);
 	if (!f) {
 		skep_v_print_line(env, insn);
 		return skep_v_refuse(env, EACCES, W_CTX, r,
@@ -323,9 +339,9 @@ static int cannot_write(struct venv *env, const struct vreg *reg, int r)
 static void note_mem(struct venv *env, uint32_t insn, const struct vreg *reg, int off)
 {
 	static const uint8_t kinds[V_NTYPES] = {
-		[V_CTX] = SKEP_MEM_CTX,	       [V_MAP_VALUE] = SKEP_MEM_MAP_VALUE,
+		[V_CTX] = SKEP_MEM_CTX,           [V_MAP_VALUE] = SKEP_MEM_MAP_VALUE,
 		[V_MAP_KEY] = SKEP_MEM_MAP_VALUE, [V_STACK] = SKEP_MEM_STACK,
-		[V_PKT] = SKEP_MEM_PACKET,     [V_PKT_META] = SKEP_MEM_PACKET,
+		[V_PKT] = SKEP_MEM_PACKET,        [V_PKT_META] = SKEP_MEM_PACKET,
 		[V_MEM] = SKEP_MEM_ALLOC,
 	};
 	struct skep_aux *o = &env->out[insn];
@@ -358,8 +374,7 @@ static int note_type(struct venv *env, uint32_t insn, const struct vreg *reg)
 {
 	struct vinsn *a = &env->aux[insn];
 
-	if (a->ptr_type &&
-	    (a->ptr_type != reg->type || a->ptr_flags != reg->flags) &&
+	if (a->ptr_type && (a->ptr_type != reg->type || a->ptr_flags != reg->flags) &&
 	    (!may_mix(a->ptr_type) || !may_mix(reg->type)))
 		return skep_v_refuse(env, EINVAL, W_TYPE, -1,
 				     "same insn cannot be used with different pointers\n");
@@ -419,10 +434,10 @@ invalid:
 			     "R%d invalid mem access '%s'\n", r, skep_v_type_name(reg, name));
 }
 
-int skep_v_access(struct venv *env, uint32_t insn, int r, int off, int size, enum vacc acc, int value,
-		  bool strict, bool sx)
+int skep_v_access(struct venv *env, uint32_t insn, int r, int off, int size, enum vacc acc,
+		  int value, bool strict, bool sx)
 {
-	struct vreg reg = *v_reg(env, (uint32_t)r);	/* value may be the same register */
+	struct vreg reg = *v_reg(env, (uint32_t)r); /* value may be the same register */
 	bool folded;
 	int err;
 
@@ -467,7 +482,8 @@ int skep_v_mem_arg(struct venv *env, int r, int size, enum vacc acc, bool zero_o
 	case V_MAP_KEY:
 		if (acc == V_WRITE)
 			return cannot_write(env, reg, r);
-		return skep_v_region(env, reg, r, reg->off, size, skep_v_map(env, reg)->key_size, false);
+		return skep_v_region(env, reg, r, reg->off, size, skep_v_map(env, reg)->key_size,
+				     false);
 	case V_MAP_VALUE:
 		err = check_map_type(env, reg, r, reg->off, size, acc);
 		return err ? err : check_map_value(env, reg, r, reg->off, size, zero_ok);
@@ -513,17 +529,19 @@ static int no_atomics(struct venv *env, const struct bpf_insn *in, uint32_t r, b
 	const struct vreg *reg = v_reg(env, r);
 	char name[64];
 
-	if (reg->type == V_CTX || v_is_pkt(reg) || reg->type == V_FLOW_KEYS || reg->type == V_SOCK ||
-	    reg->type == V_SOCK_COMMON || reg->type == V_TCP_SOCK)
-		return skep_v_refuse(env, EACCES, W_TYPE, (int)r, "BPF_ATOMIC %s R%u %s is not allowed\n",
-				     rmw || in->imm == BPF_STORE_REL ? "stores into" : "loads from", r,
-				     skep_v_type_name(reg, name));
+	if (reg->type == V_CTX || v_is_pkt(reg) || reg->type == V_FLOW_KEYS ||
+	    reg->type == V_SOCK || reg->type == V_SOCK_COMMON || reg->type == V_TCP_SOCK)
+		return skep_v_refuse(env, EACCES, W_TYPE, (int)r,
+				     "BPF_ATOMIC %s R%u %s is not allowed\n",
+				     rmw || in->imm == BPF_STORE_REL ? "stores into" : "loads from",
+				     r, skep_v_type_name(reg, name));
 	return 0;
 }
 
 static int atomic_load_store(struct venv *env, const struct bpf_insn *in)
 {
-	static const int sizes[] = {[BPF_W >> 3] = 4, [BPF_H >> 3] = 2, [BPF_B >> 3] = 1, [BPF_DW >> 3] = 8};
+	static const int sizes[] = {
+		[BPF_W >> 3] = 4, [BPF_H >> 3] = 2, [BPF_B >> 3] = 1, [BPF_DW >> 3] = 8};
 	int size = sizes[BPF_SIZE(in->code) >> 3], err;
 	bool load = in->imm == BPF_LOAD_ACQ;
 	uint32_t ptr = load ? in->src_reg : in->dst_reg;
@@ -543,14 +561,15 @@ static int atomic_load_store(struct venv *env, const struct bpf_insn *in)
 
 int skep_v_atomic(struct venv *env, const struct bpf_insn *in)
 {
-	static const int sizes[] = {[BPF_W >> 3] = 4, [BPF_H >> 3] = 2, [BPF_B >> 3] = 1, [BPF_DW >> 3] = 8};
+	static const int sizes[] = {
+		[BPF_W >> 3] = 4, [BPF_H >> 3] = 2, [BPF_B >> 3] = 1, [BPF_DW >> 3] = 8};
 	int size = sizes[BPF_SIZE(in->code) >> 3], err, load;
-	char name[64];
 
 	if (in->imm == BPF_LOAD_ACQ || in->imm == BPF_STORE_REL)
 		return atomic_load_store(env, in);
 	if (!known_atomic(in->imm))
-		return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_ATOMIC uses invalid atomic opcode %02x\n",
+		return skep_v_refuse(env, EINVAL, W_INSN, -1,
+				     "BPF_ATOMIC uses invalid atomic opcode %02x\n",
 				     (unsigned)in->imm);
 	if (size < 4)
 		return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid atomic operand size\n");
@@ -571,26 +590,17 @@ int skep_v_atomic(struct venv *env, const struct bpf_insn *in)
 	if (err)
 		return err;
 	load = in->imm & BPF_FETCH ? (in->imm == BPF_CMPXCHG ? 0 : in->src_reg) : -1;
-	if (load >= V_REGS - 1)
+	if (load == 10)
 		return skep_v_refuse(env, EACCES, W_INSN, -1, "frame pointer is read only\n");
-	/* First the load without its result, so that the address is still there for the store. */
+	/* The result comes last: the address may be in the same register. */
 	err = skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_READ, -1, true, false);
-	if (!err && load >= 0) {
-		struct vreg keep = *v_reg(env, in->dst_reg);
-
-		(void)keep;
-		err = skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_WRITE, -1, true, false);
-		if (!err)
-			err = load_unknown(env, load);
-		if (!err) {
-			struct vreg *d = skep_v_reg(env, (uint32_t)load);
-
-			if (!d)
-				return -ENOMEM;
-			skep_scalar_zext(&d->s, (unsigned)size);
-		}
+	if (!err)
+		err = skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_WRITE, -1, true,
+				    false);
+	if (err || load < 0)
 		return err;
-	}
-	(void)name;
-	return err ? err : skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_WRITE, -1, true, false);
+	err = load_unknown(env, load);
+	if (!err)
+		skep_scalar_zext(&skep_v_reg(env, (uint32_t)load)->s, (unsigned)size);
+	return err;
 }

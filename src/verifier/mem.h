@@ -8,10 +8,12 @@
 /* A region of mem_size bytes is accessed at off (reg->off included) plus reg's variable part. */
 int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int size,
 		  uint32_t mem_size, bool zero_ok);
+int skep_v_arg_align(struct venv *env, const struct vreg *reg, int size);
 /* off is the instruction's; value the register loaded or stored, -1 none. */
 int skep_v_stack_read(struct venv *env, int r, int off, int size, int value);
 int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, uint32_t insn);
 /* A helper reads or writes size bytes; uninit: it writes them, whatever they are. */
-int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool zero_ok, bool uninit);
+int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool zero_ok,
+			bool uninit);
 
 #endif

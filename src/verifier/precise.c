@@ -145,7 +145,8 @@ static int back_exit(struct venv *env, int64_t after, struct want *w)
 
 /* One step back: what must be known before the instruction for what is sought
  * after it. -V_ENOTSUPP: that can't be told. */
-static int back(struct venv *env, uint32_t idx, int64_t after, const struct vhist *h, struct want *w)
+static int back(struct venv *env, uint32_t idx, int64_t after, const struct vhist *h,
+		struct want *w)
 {
 	const struct bpf_insn *in = &env->insns[idx];
 	uint16_t *regs = &w->regs[w->frame], dst = (uint16_t)(1u << in->dst_reg);
@@ -173,7 +174,7 @@ static int back(struct venv *env, uint32_t idx, int64_t after, const struct vhis
 			*regs |= src;
 		break;
 	case BPF_LDX:
-load:
+	load:
 		if (!(*regs & dst))
 			break;
 		*regs &= (uint16_t)~dst;
@@ -222,7 +223,8 @@ load:
 static void all_precise(struct venv *env, struct vstate *st, bool *changed)
 {
 	if (verbose(env))
-		skep_v_log(env, "mark_precise: frame%u: falling back to forcing all scalars precise\n",
+		skep_v_log(env,
+			   "mark_precise: frame%u: falling back to forcing all scalars precise\n",
 			   st->curframe);
 	for (st = st->parent; st; st = st->parent) {
 		for (uint32_t i = 0; i <= st->curframe; i++) {
@@ -235,19 +237,22 @@ static void all_precise(struct venv *env, struct vstate *st, bool *changed)
 				*changed = true;
 				if (verbose(env))
 					skep_v_log(env,
-						   "force_precise: frame%u: forcing r%u to be precise\n", i,
-						   r);
+						   "force_precise: frame%u: forcing r%u to be "
+						   "precise\n",
+						   i, r);
 			}
 			for (uint32_t s = 0; f->stack && s < f->stack->n; s++) {
 				if (f->stack->slot[s].kind[7] != V_SPILL ||
-				    !v_is_scalar(&f->stack->slot[s].reg) || st->pslot[i] & 1ull << s)
+				    !v_is_scalar(&f->stack->slot[s].reg) ||
+				    st->pslot[i] & 1ull << s)
 					continue;
 				st->pslot[i] |= 1ull << s;
 				*changed = true;
 				if (verbose(env))
 					skep_v_log(env,
-						   "force_precise: frame%u: forcing fp%d to be precise\n", i,
-						   -8 * (int)(s + 1));
+						   "force_precise: frame%u: forcing fp%d to be "
+						   "precise\n",
+						   i, -8 * (int)(s + 1));
 			}
 		}
 	}
@@ -263,7 +268,7 @@ static int mark_state(struct venv *env, struct vstate *st, struct want *w, bool 
 			if (!(w->regs[i] & 1u << r))
 				continue;
 			if (!v_is_scalar(&f->reg[r]) || st->preg[i] & 1u << r) {
-				w->regs[i] &= (uint16_t)~(1u << r);
+				w->regs[i] &= (uint16_t) ~(1u << r);
 				continue;
 			}
 			st->preg[i] |= (uint16_t)(1u << r);
@@ -310,9 +315,10 @@ static int walk_back(struct venv *env, struct vstate *start, struct want *w, boo
 		uint32_t nh = st->nhist;
 
 		if (verbose(env))
-			skep_v_log(env,
-				   "mark_precise: frame%u: last_idx %d first_idx %d subseq_idx %d \n",
-				   w->frame, (int)last, (int)first, (int)after);
+			skep_v_log(
+				env,
+				"mark_precise: frame%u: last_idx %d first_idx %d subseq_idx %d \n",
+				w->frame, (int)last, (int)first, (int)after);
 		if (last < 0) {
 			if (!is_entry_of_global(st, w))
 				return lost(env, "backtracking went beyond the entry");
@@ -320,7 +326,8 @@ static int walk_back(struct venv *env, struct vstate *start, struct want *w, boo
 			return 0;
 		}
 		for (int64_t i = last;;) {
-			const struct vhist *h = nh && st->hist[nh - 1].idx == i ? &st->hist[nh - 1] : NULL;
+			const struct vhist *h =
+				nh && st->hist[nh - 1].idx == i ? &st->hist[nh - 1] : NULL;
 
 			err = skip ? 0 : back(env, (uint32_t)i, after, h, w);
 			skip = false;
@@ -382,7 +389,8 @@ int skep_v_precise_stack(struct venv *env, uint32_t frame, uint32_t spi)
 	return walk_back(env, env->cur, &w, &changed);
 }
 
-int skep_v_precise_from(struct venv *env, const struct vstate *old, struct vstate *st, bool *changed)
+int skep_v_precise_from(struct venv *env, const struct vstate *old, struct vstate *st,
+			bool *changed)
 {
 	struct want w = {.frame = st->curframe};
 	bool ignored;

@@ -39,7 +39,8 @@ const char *skep_v_type_name(const struct vreg *r, char buf[64])
 
 const char *skep_v_tnum(struct skep_tnum t, char buf[64])
 {
-	snprintf(buf, 64, "(%#llx; %#llx)", (unsigned long long)t.value, (unsigned long long)t.mask);
+	snprintf(buf, 64, "(%#llx; %#llx)", (unsigned long long)t.value,
+		 (unsigned long long)t.mask);
 	if (!t.value || !t.mask)
 		snprintf(buf, 64, "(0x%llx; 0x%llx)", (unsigned long long)t.value,
 			 (unsigned long long)t.mask);
@@ -174,7 +175,8 @@ static void put_reg(struct venv *env, const struct vframe *f, const struct vreg 
 
 void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t frame, bool all)
 {
-	static const char kinds[] = {[V_INVALID] = '?', [V_SPILL] = 'r', [V_MISC] = 'm', [V_ZERO] = '0'};
+	static const char kinds[] = {
+		[V_INVALID] = '?', [V_SPILL] = 'r', [V_MISC] = 'm', [V_ZERO] = '0'};
 	const struct vframe *f = st->frame[frame];
 	const char *sep = " refs=";
 
@@ -247,9 +249,9 @@ static bool name_call(void *arg, const struct bpf_insn *in, char *buf, size_t le
 		return false;
 	name = skep_helper_name((uint32_t)in->imm);
 	if (name)
-		snprintf(buf, len, "bpf_%s", name);
+		snprintf(buf, len, "bpf_%s#%d", name, in->imm);
 	else
-		snprintf(buf, len, "unknown");
+		snprintf(buf, len, "unknown#%d", in->imm);
 	return true;
 }
 

@@ -9,9 +9,9 @@
 #include <string.h>
 
 enum exactness {
-	NOT_EXACT,	/* imprecise numbers don't matter */
-	EXACT,		/* the same */
-	WITHIN,		/* all numbers lie within the old ones */
+	NOT_EXACT, /* imprecise numbers don't matter */
+	EXACT, /* the same */
+	WITHIN, /* all numbers lie within the old ones */
 };
 
 /* ---- Ids ---- */
@@ -49,8 +49,9 @@ static bool same_scalar_id(struct venv *env, uint32_t old, uint32_t cur)
 static bool exact(struct venv *env, const struct vreg *o, const struct vreg *c)
 {
 	return o->type == c->type && o->flags == c->flags && o->off == c->off && o->aux == c->aux &&
-	       o->inner == c->inner && o->map_uid == c->map_uid && skep_scalar_equal(&o->s, &c->s) &&
-	       same_id(env, o->id, c->id) && same_id(env, o->ref, c->ref);
+	       o->inner == c->inner && o->map_uid == c->map_uid &&
+	       skep_scalar_equal(&o->s, &c->s) && same_id(env, o->id, c->id) &&
+	       same_id(env, o->ref, c->ref);
 }
 
 static bool reg_safe(struct venv *env, const struct vreg *o, const struct vreg *c, bool precise,
@@ -113,32 +114,35 @@ static bool stack_safe(struct venv *env, const struct vstate *old, const struct 
 
 	skep_v_reg_unknown(&unknown);
 	for (uint32_t i = 0; i < n; i++) {
-		const struct vslot *so = &o->stack->slot[i], *sc = i < cn ? &c->stack->slot[i] : NULL;
-		const struct vreg *ro, *rc;
+		const struct vslot *so = &o->stack->slot[i],
+				   *sc = i < cn ? &c->stack->slot[i] : NULL;
+		bool precise = old->pslot[frame] >> i & 1;
 
-		if (ex == EXACT && (!sc || memcmp(so->kind, sc->kind, 8)))
-			return false;
-		ro = slot_scalar(env, so, &unknown);
-		rc = sc ? slot_scalar(env, sc, &unknown) : NULL;
-		if (ro && rc && ex != EXACT &&
-		    !(so->kind[0] != V_SPILL && so->kind[0] == V_INVALID)) {
-			if (!reg_safe(env, ro, rc, ro == &unknown ? false : old->pslot[frame] >> i & 1, ex))
-				return false;
-			continue;
-		}
 		for (unsigned k = 0; k < 8; k++) {
-			if (so->kind[k] == V_INVALID || (so->kind[k] == V_MISC && env->priv && ex != EXACT))
+			const struct vreg *ro, *rc;
+
+			if (ex == EXACT && (!sc || so->kind[k] != sc->kind[k]))
+				return false;
+			if (so->kind[k] == V_INVALID || (so->kind[k] == V_MISC && env->priv))
 				continue;
 			if (!sc)
 				return false;
-			if (so->kind[k] == V_MISC && sc->kind[k] == V_ZERO && ex != EXACT)
+			/* Data that is no register is any number. */
+			ro = slot_scalar(env, so, &unknown);
+			rc = slot_scalar(env, sc, &unknown);
+			if (ro && rc) {
+				if (!reg_safe(env, ro, rc, precise, ex))
+					return false;
+				break;
+			}
+			if (so->kind[k] == V_MISC && sc->kind[k] == V_ZERO)
 				continue;
 			if (so->kind[k] != sc->kind[k])
 				return false;
+			if (k == 7 && so->kind[k] == V_SPILL &&
+			    !reg_safe(env, &so->reg, &sc->reg, precise, ex))
+				return false;
 		}
-		if (so->kind[7] == V_SPILL &&
-		    !reg_safe(env, &so->reg, &sc->reg, old->pslot[frame] >> i & 1, ex))
-			return false;
 	}
 	return true;
 }
@@ -185,8 +189,6 @@ static bool states_equal(struct venv *env, const struct vstate *o, const struct 
 
 		if (fo->cb_depth > fc->cb_depth)
 			return false;
-		if (fo == fc && ex != EXACT)
-			continue;
 		for (uint32_t r = 0; r < V_REGS; r++)
 			if (live & 1u << r &&
 			    !reg_safe(env, &fo->reg[r], &fc->reg[r], o->preg[i] >> r & 1, ex))
@@ -258,8 +260,8 @@ static int clean_all(struct venv *env, struct vstate *list, uint32_t insn)
 	for (struct vstate *st = list; st; st = st->next) {
 		int err;
 
-		if (st->branches || st->insn != insn || st->cleaned || !same_callsites(st, env->cur) ||
-		    incomplete(st))
+		if (st->branches || st->insn != insn || st->cleaned ||
+		    !same_callsites(st, env->cur) || incomplete(st))
 			continue;
 		err = clean(env, st);
 		if (err)
@@ -279,8 +281,9 @@ static bool maybe_looping(const struct vstate *o, const struct vstate *c)
 	for (uint32_t r = 0; r < V_REGS; r++) {
 		const struct vreg *a = &fo->reg[r], *b = &fc->reg[r];
 
-		if (a->type != b->type || a->flags != b->flags || a->off != b->off || a->aux != b->aux ||
-		    a->id != b->id || a->ref != b->ref || !skep_scalar_equal(&a->s, &b->s))
+		if (a->type != b->type || a->flags != b->flags || a->off != b->off ||
+		    a->aux != b->aux || a->id != b->id || a->ref != b->ref ||
+		    !skep_scalar_equal(&a->s, &b->s))
 			return false;
 	}
 	return true;
@@ -367,21 +370,15 @@ static void leave_loop(struct venv *env, struct vstate *st)
 void skep_v_branch_done(struct venv *env, struct vstate *st)
 {
 	/* st is the path itself; its checkpoints are its parents. */
-	for (st = st->parent; st; st = st->parent) {
-		struct vstate *p = st;
+	struct vstate *up;
 
-		if (--p->branches)
-			return;
-		if (p->backs)
-			leave_loop(env, p);
-		if (p->evicted) {
-			struct vstate *up = p->parent;
-			struct vstate fake = {.parent = up};
-
+	for (st = st->parent; st && !--st->branches; st = up) {
+		up = st->parent;
+		if (st->backs)
+			leave_loop(env, st);
+		if (st->evicted) {
 			env->free_states--;
-			skep_v_state_free(env, p);
-			skep_v_branch_done(env, &fake);
-			return;
+			skep_v_state_free(env, st);
 		}
 	}
 }
@@ -411,7 +408,8 @@ static bool single_id(struct venv *env, uint32_t id)
 		for (uint32_t r = 0; r < V_REGS; r++)
 			n += v_is_scalar(&f->reg[r]) && (f->reg[r].id & ~V_ADD_CONST) == id;
 		for (uint32_t s = 0; f->stack && s < f->stack->n; s++)
-			n += f->stack->slot[s].kind[7] == V_SPILL && v_is_scalar(&f->stack->slot[s].reg) &&
+			n += f->stack->slot[s].kind[7] == V_SPILL &&
+			     v_is_scalar(&f->stack->slot[s].reg) &&
 			     (f->stack->slot[s].reg.id & ~V_ADD_CONST) == id;
 		if (n > 1)
 			return false;
@@ -421,7 +419,8 @@ static bool single_id(struct venv *env, uint32_t id)
 
 static bool has_id(const struct vreg *r, const void *arg)
 {
-	return v_is_scalar(r) && r->id && single_id(*(struct venv *const *)arg, r->id & ~V_ADD_CONST);
+	return v_is_scalar(r) && r->id &&
+	       single_id(*(struct venv *const *)arg, r->id & ~V_ADD_CONST);
 }
 
 static void drop_id(struct vreg *r, const void *arg)
@@ -488,7 +487,8 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 				hit = states_equal(env, old, cur, WITHIN);
 				loop = true;
 			} else if (maybe_looping(old, cur) && states_equal(env, old, cur, EXACT) &&
-				   old->cb_unroll == cur->cb_unroll && old->may_goto == cur->may_goto) {
+				   old->cb_unroll == cur->cb_unroll &&
+				   old->may_goto == cur->may_goto) {
 				return infinite(env, old, insn);
 			}
 			if (!hit && !force && env->jmps - env->prev_jmps < 20 &&
@@ -510,8 +510,9 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 		}
 		if (add)
 			old->miss++;
-		if (old->miss > old->hit * (env->aux[insn].flags & V_FORCE && old->branches ? 64u : 3u) +
-					(env->aux[insn].flags & V_FORCE && old->branches ? 64u : 3u)) {
+		if (old->miss >
+		    old->hit * (env->aux[insn].flags & V_FORCE && old->branches ? 64u : 3u) +
+			    (env->aux[insn].flags & V_FORCE && old->branches ? 64u : 3u)) {
 			*p = old->next;
 			env->explored_states--;
 			if (old->branches || old->backs) {
@@ -564,7 +565,8 @@ int skep_v_widen(struct venv *env, uint32_t insn)
 
 			if (!sc || s >= sc->n || fo->stack->slot[s].kind[7] != V_SPILL ||
 			    sc->slot[s].kind[7] != V_SPILL ||
-			    !widens(&fo->stack->slot[s].reg, &sc->slot[s].reg, old->pslot[i] >> s & 1))
+			    !widens(&fo->stack->slot[s].reg, &sc->slot[s].reg,
+				    old->pslot[i] >> s & 1))
 				continue;
 			w = skep_v_stack_mut(env, cur, i, 0);
 			if (!w)

@@ -47,7 +47,7 @@ static uint64_t slots(int64_t off, int64_t size)
 
 /* Where the access lies: offsets from the frame's R10, the end exclusive. */
 struct range {
-	int64_t min, max;	/* of its first byte */
+	int64_t min, max; /* of its first byte */
 	bool fixed;
 };
 
@@ -70,13 +70,15 @@ static int check_bounds(struct venv *env, const struct vreg *reg, int r, int off
 	} else {
 		if (reg->s.smax >= V_MAX_OFF || reg->s.smin <= -V_MAX_OFF)
 			return skep_v_refuse(env, EACCES, W_BOUNDS_STACK, r,
-					     "invalid unbounded variable-offset%s stack R%d\n", what, r);
+					     "invalid unbounded variable-offset%s stack R%d\n",
+					     what, r);
 		min = off + reg->s.smin;
 		end = off + reg->s.smax + size;
 		out->max = off + reg->s.smax;
 	}
 	out->min = min;
-	lowest = acc == V_WRITE || env->priv ? -SKEP_STACK_SIZE : -8 * (int64_t)(f->stack ? f->stack->n : 0);
+	lowest = acc == V_WRITE || env->priv ? -SKEP_STACK_SIZE
+					     : -8 * (int64_t)(f->stack ? f->stack->n : 0);
 	if (min < lowest || min > -1)
 		err = EACCES;
 	else if (end > 0)
@@ -85,11 +87,13 @@ static int check_bounds(struct venv *env, const struct vreg *reg, int r, int off
 		err = EFAULT;
 	if (err && out->fixed)
 		return skep_v_refuse(env, err, W_BOUNDS_STACK, r,
-				     "invalid%s stack R%d off=%lld size=%d\n", what, r, (long long)min, size);
+				     "invalid%s stack R%d off=%lld size=%d\n", what, r,
+				     (long long)min, size);
 	if (err)
-		return skep_v_refuse(env, err, W_BOUNDS_STACK, r,
-				     "invalid variable-offset%s stack R%d var_off=%s off=%d size=%d\n", what, r,
-				     skep_v_tnum(reg->s.bits, buf), off, size);
+		return skep_v_refuse(
+			env, err, W_BOUNDS_STACK, r,
+			"invalid variable-offset%s stack R%d var_off=%s off=%d size=%d\n", what, r,
+			skep_v_tnum(reg->s.bits, buf), off, size);
 	if (sub->stack < (uint32_t)-min)
 		sub->stack = (uint32_t)-min;
 	if (!skep_v_stack_mut(env, env->cur, reg->frameno, (uint32_t)((-min - 1) / 8)))
@@ -109,8 +113,8 @@ static uint8_t *kind_at(struct venv *env, uint32_t frame, int64_t off)
 
 static int bad_read(struct venv *env, int r, int64_t off, int i, int size)
 {
-	return skep_v_refuse(env, EACCES, W_UNINIT, r, "invalid read from stack off %d+%d size %d\n",
-			     (int)off, i, size);
+	return skep_v_refuse(env, EACCES, W_UNINIT, r,
+			     "invalid read from stack off %d+%d size %d\n", (int)off, i, size);
 }
 
 /* What bytes [min, end) give when they are no register: zero or any number. */
@@ -133,7 +137,8 @@ static int load_bytes(struct venv *env, uint32_t frame, int64_t min, int64_t end
 	return 0;
 }
 
-static int read_spill(struct venv *env, uint32_t frame, int64_t off, int size, int value, bool *filled)
+static int read_spill(struct venv *env, uint32_t frame, int64_t off, int size, int value,
+		      bool *filled)
 {
 	struct vslot *s = slot_at(env, frame, off);
 	unsigned spill = 0, spills = 0, zeros = 0;
@@ -152,8 +157,8 @@ static int read_spill(struct venv *env, uint32_t frame, int64_t off, int size, i
 			return 0;
 		}
 		if (!env->priv && !v_is_scalar(&s->reg))
-			return skep_v_refuse(env, EACCES, W_LEAK, -1, "leaking pointer from stack off %d\n",
-					     (int)off);
+			return skep_v_refuse(env, EACCES, W_LEAK, -1,
+					     "leaking pointer from stack off %d\n", (int)off);
 		return 0;
 	}
 	if (!v_is_scalar(&s->reg)) {
@@ -217,15 +222,17 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 		return err;
 	if (!at.fixed) {
 		if (value < 0)
-			return skep_v_refuse(env, EACCES, W_BOUNDS_STACK, r,
-					     "variable offset stack pointer cannot be passed into helper "
-					     "function; var_off=%s off=%d size=%d\n",
-					     skep_v_tnum(reg.s.bits, buf), off, size);
+			return skep_v_refuse(
+				env, EACCES, W_BOUNDS_STACK, r,
+				"variable offset stack pointer cannot be passed into helper "
+				"function; var_off=%s off=%d size=%d\n",
+				skep_v_tnum(reg.s.bits, buf), off, size);
 		if (!env->priv)
-			return skep_v_refuse(env, EACCES, W_BOUNDS_STACK, r,
-					     "R%d variable offset stack access prohibited for !root, "
-					     "var_off=%s off=%d\n",
-					     r, skep_v_tnum(reg.s.bits, buf), off);
+			return skep_v_refuse(
+				env, EACCES, W_BOUNDS_STACK, r,
+				"R%d variable offset stack access prohibited for !root, "
+				"var_off=%s off=%d\n",
+				r, skep_v_tnum(reg.s.bits, buf), off);
 		for (int64_t i = at.min; i < at.max + size; i++) {
 			const struct vslot *s = slot_at(env, frame, i);
 			uint8_t k = *kind_at(env, frame, i);
@@ -256,8 +263,8 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 			return err;
 	}
 	if (filled)
-		return skep_v_hist_push(env, env->cur, V_HIST_STACK, (int)((-at.min - 1) / 8), (int)frame,
-					NULL);
+		return skep_v_hist_push(env, env->cur, V_HIST_STACK, (int)((-at.min - 1) / 8),
+					(int)frame, NULL);
 	return 0;
 }
 
@@ -271,18 +278,19 @@ static void save(struct vslot *s, const struct vreg *reg, unsigned size)
 			s->kind[i - 1] = V_MISC;
 }
 
-static int write_var(struct venv *env, const struct vreg *ptr, int r, int off, const struct range *at,
-		     int size, int value, bool zero)
+static int write_var(struct venv *env, const struct vreg *ptr, int r, int off,
+		     const struct range *at, int size, int value, bool zero)
 {
 	uint32_t frame = ptr->frameno;
 	bool used = false;
 	char buf[64];
 
 	if (!env->priv)
-		return skep_v_refuse(env, EACCES, W_BOUNDS_STACK, r,
-				     "R%d variable offset stack access prohibited for !root, var_off=%s "
-				     "off=%d\n",
-				     r, skep_v_tnum(ptr->s.bits, buf), off);
+		return skep_v_refuse(
+			env, EACCES, W_BOUNDS_STACK, r,
+			"R%d variable offset stack access prohibited for !root, var_off=%s "
+			"off=%d\n",
+			r, skep_v_tnum(ptr->s.bits, buf), off);
 	for (int64_t i = at->min; i < at->max + size; i++) {
 		struct vslot *s = slot_at(env, frame, i);
 		uint8_t *k = kind_at(env, frame, i);
@@ -333,7 +341,8 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 	aligned = at.min % 8 == 0;
 	env->scratched_slots |= 1ull << ((-at.min - 1) / 8);
 	if (!env->priv && spilled(s) && !v_is_scalar(&s->reg) && size != 8)
-		return skep_v_refuse(env, EACCES, W_LEAK, -1, "attempt to corrupt spilled pointer on stack\n");
+		return skep_v_refuse(env, EACCES, W_LEAK, -1,
+				     "attempt to corrupt spilled pointer on stack\n");
 	if (size == 8 || (aligned && size == 8)) {
 		err = skep_v_live_write(env, frame, 1ull << ((-at.min - 1) / 8));
 		if (err)
@@ -343,9 +352,10 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 		bool fits = width(reg) <= 8 * (unsigned)size;
 
 		if (fits) {
-			struct vreg *src = skep_v_frame_mut(env, env->cur, env->cur->curframe)
-						   ? &env->cur->frame[env->cur->curframe]->reg[value]
-						   : NULL;
+			struct vreg *src =
+				skep_v_frame_mut(env, env->cur, env->cur->curframe)
+					? &env->cur->frame[env->cur->curframe]->reg[value]
+					: NULL;
 
 			if (!src)
 				return -ENOMEM;
@@ -365,11 +375,13 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 	} else if (reg && !v_is_scalar(reg)) {
 		if (size != 8) {
 			skep_v_print_line(env, insn);
-			return skep_v_refuse(env, EACCES, W_TYPE, value, "invalid size of register spill\n");
+			return skep_v_refuse(env, EACCES, W_TYPE, value,
+					     "invalid size of register spill\n");
 		}
 		if (frame != env->cur->curframe && reg->type == V_STACK)
-			return skep_v_refuse(env, EINVAL, W_TYPE, value,
-					     "cannot spill pointers to stack into stack frame of the caller\n");
+			return skep_v_refuse(
+				env, EINVAL, W_TYPE, value,
+				"cannot spill pointers to stack into stack frame of the caller\n");
 		save(s, reg, 8);
 	} else {
 		if (spilled(s))
@@ -386,7 +398,8 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 			s->kind[(-at.min - 1 - i) % 8] = zero ? V_ZERO : V_MISC;
 		return 0;
 	}
-	return skep_v_hist_push(env, env->cur, V_HIST_STACK, (int)((-at.min - 1) / 8), (int)frame, NULL);
+	return skep_v_hist_push(env, env->cur, V_HIST_STACK, (int)((-at.min - 1) / 8), (int)frame,
+				NULL);
 }
 
 int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool zero_ok, bool uninit)
@@ -405,15 +418,16 @@ int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool z
 		return err;
 	if (!at.fixed) {
 		if (!env->priv)
-			return skep_v_refuse(env, EACCES, W_BOUNDS_STACK, r,
-					     "R%d variable offset stack access prohibited for !root, "
-					     "var_off=%s\n",
-					     r, skep_v_tnum(reg.s.bits, buf));
+			return skep_v_refuse(
+				env, EACCES, W_BOUNDS_STACK, r,
+				"R%d variable offset stack access prohibited for !root, "
+				"var_off=%s\n",
+				r, skep_v_tnum(reg.s.bits, buf));
 		/* Which bytes will be written is not known: they must all be initialised before. */
 		uninit = false;
 	}
 	if (uninit)
-		return 0;	/* the caller stores into it afterwards */
+		return 0; /* the caller stores into it afterwards */
 	for (int64_t i = at.min; i < at.max + size; i++) {
 		struct vslot *s = slot_at(env, frame, i);
 		uint8_t *k = kind_at(env, frame, i);
@@ -435,8 +449,8 @@ int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool z
 		}
 		if (at.fixed)
 			return skep_v_refuse(env, EACCES, W_UNINIT, r,
-					     "invalid read from stack R%d off %d+%d size %d\n", r, (int)at.min,
-					     (int)(i - at.min), size);
+					     "invalid read from stack R%d off %d+%d size %d\n", r,
+					     (int)at.min, (int)(i - at.min), size);
 		return skep_v_refuse(env, EACCES, W_UNINIT, r,
 				     "invalid read from stack R%d var_off %s+%d size %d\n", r,
 				     skep_v_tnum(reg.s.bits, buf), (int)(i - at.min), size);

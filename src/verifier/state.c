@@ -52,7 +52,8 @@ static struct vframe *frame_alloc(struct venv *env)
 	return f;
 }
 
-struct vframe *skep_v_frame_new(struct venv *env, int32_t callsite, uint32_t frameno, uint32_t subprog)
+struct vframe *skep_v_frame_new(struct venv *env, int32_t callsite, uint32_t frameno,
+				uint32_t subprog)
 {
 	struct vframe *f = frame_alloc(env);
 
@@ -224,7 +225,8 @@ static struct vrefs *refs_mut(struct vstate *st)
 	return r;
 }
 
-int skep_v_ref_add(struct venv *env, struct vstate *st, uint32_t id, enum vref_kind kind, const void *ptr)
+int skep_v_ref_add(struct venv *env, struct vstate *st, uint32_t id, enum vref_kind kind,
+		   const void *ptr)
 {
 	struct vrefs *r = refs_mut(st);
 
@@ -317,7 +319,8 @@ const struct skep_map *skep_v_map(const struct venv *env, const struct vreg *r)
 	return r->inner ? r->inner : env->maps[r->map];
 }
 
-int skep_v_each_reg(struct venv *env, struct vstate *st, bool (*match)(const struct vreg *, const void *),
+int skep_v_each_reg(struct venv *env, struct vstate *st,
+		    bool (*match)(const struct vreg *, const void *),
 		    void (*apply)(struct vreg *, const void *), const void *arg)
 {
 	for (uint32_t i = 0; i <= st->curframe; i++) {
@@ -329,7 +332,8 @@ int skep_v_each_reg(struct venv *env, struct vstate *st, bool (*match)(const str
 			if (match(&f->reg[r], arg))
 				regs |= 1u << r;
 		for (uint32_t s = 0; f->stack && s < f->stack->n; s++)
-			if (f->stack->slot[s].kind[7] == V_SPILL && match(&f->stack->slot[s].reg, arg))
+			if (f->stack->slot[s].kind[7] == V_SPILL &&
+			    match(&f->stack->slot[s].reg, arg))
 				slots |= 1ull << s;
 		if (slots && !skep_v_stack_mut(env, st, i, 0))
 			return -ENOMEM;

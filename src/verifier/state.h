@@ -21,16 +21,16 @@
 #include "verifier/scalar.h"
 #include "verifier/verifier.h"
 
-#define V_REGS		11
-#define V_FRAMES	SKEP_MAX_FRAMES
-#define V_SLOTS		(SKEP_STACK_SIZE / 8)
-#define V_MAIN		(-1)		/* callsite of the outermost frame */
-#define V_MAX_INSNS	1000000
-#define V_MAX_JUMPS	8192
-#define V_MAX_OFF	(1 << 29)
-#define V_MAX_PKT_OFF	0xffff
-#define V_MAX_REFS	64
-#define V_ENOTSUPP	524
+#define V_REGS        11
+#define V_FRAMES      SKEP_MAX_FRAMES
+#define V_SLOTS       (SKEP_STACK_SIZE / 8)
+#define V_MAIN        (-1) /* callsite of the outermost frame */
+#define V_MAX_INSNS   1000000
+#define V_MAX_JUMPS   8192
+#define V_MAX_OFF     (1 << 29)
+#define V_MAX_PKT_OFF 0xffff
+#define V_MAX_REFS    64
+#define V_ENOTSUPP    524
 
 enum vtype {
 	V_NOT_INIT,
@@ -53,36 +53,36 @@ enum vtype {
 };
 
 /* Flags of a register's type. */
-#define V_MAYBE_NULL	0x01u
-#define V_RDONLY	0x02u
-#define V_RINGBUF	0x04u
+#define V_MAYBE_NULL 0x01u
+#define V_RDONLY     0x02u
+#define V_RINGBUF    0x04u
 
 /* Values of vreg.range beyond plain numbers. */
-#define V_AT_PKT_END	(-1)
+#define V_AT_PKT_END     (-1)
 #define V_BEYOND_PKT_END (-2)
 
-#define V_ADD_CONST	0x80000000u	/* in vreg.id: value is that of the id plus .off */
+#define V_ADD_CONST 0x80000000u /* in vreg.id: value is that of the id plus .off */
 
 struct vreg {
-	uint8_t type;		/* enum vtype */
-	uint8_t flags;		/* V_MAYBE_NULL ... */
-	uint8_t frameno;	/* V_STACK: whose stack */
-	bool precise;		/* only in states without precision tracking */
-	int32_t off;		/* constant part of a pointer; of a linked scalar */
+	uint8_t type; /* enum vtype */
+	uint8_t flags; /* V_MAYBE_NULL ... */
+	uint8_t frameno; /* V_STACK: whose stack */
+	bool precise; /* only in states without precision tracking */
+	int32_t off; /* constant part of a pointer; of a linked scalar */
 	union {
-		int32_t map;	/* MAP_PTR, MAP_VALUE, MAP_KEY: index in venv.maps */
-		int32_t range;	/* packet pointers: bytes known to be there */
+		int32_t map; /* MAP_PTR, MAP_VALUE, MAP_KEY: index in venv.maps */
+		int32_t range; /* packet pointers: bytes known to be there */
 		uint32_t mem_size; /* MEM */
 		uint32_t subprog; /* FUNC */
-		uint32_t aux;	/* all of them, for comparing */
+		uint32_t aux; /* all of them, for comparing */
 	};
-	const struct skep_map *inner;	/* map found in map `map`, when not that map itself */
-	uint32_t map_uid;	/* which lookup of an inner map it came from */
-	uint32_t id;		/* equal ids: same value (scalars), same lookup (or null) */
-	uint32_t ref;		/* reference that must be given back */
-	uint32_t def32;		/* 1 + instruction that wrote only 32 bits of it, else 0 */
-	uint32_t origin;	/* instruction that made the value: for explanations */
-	struct skep_scalar s;	/* the number; of pointers: the variable part */
+	const struct skep_map *inner; /* map found in map `map`, when not that map itself */
+	uint32_t map_uid; /* which lookup of an inner map it came from */
+	uint32_t id; /* equal ids: same value (scalars), same lookup (or null) */
+	uint32_t ref; /* reference that must be given back */
+	uint32_t def32; /* 1 + instruction that wrote only 32 bits of it, else 0 */
+	uint32_t origin; /* instruction that made the value: for explanations */
+	struct skep_scalar s; /* the number; of pointers: the variable part */
 };
 
 /* What a byte of the stack holds. */
@@ -90,28 +90,28 @@ enum vkind { V_INVALID, V_SPILL, V_MISC, V_ZERO };
 
 /* Eight bytes; kind[k] is the byte at fp - 8 * slot - k - 1. */
 struct vslot {
-	struct vreg reg;	/* valid if kind[7] is V_SPILL */
+	struct vreg reg; /* valid if kind[7] is V_SPILL */
 	uint8_t kind[8];
 };
 
 struct vstack {
 	uint32_t refs;
 	uint32_t n, cap;
-	struct vstack *next;	/* free list */
+	struct vstack *next; /* free list */
 	struct vslot slot[];
 };
 
 struct vframe {
 	uint32_t refs;
-	int32_t callsite;	/* instruction of the call, V_MAIN */
+	int32_t callsite; /* instruction of the call, V_MAIN */
 	uint32_t subprog;
 	uint32_t frameno;
-	bool callback;		/* a helper calls it */
-	bool cb_ret_any;	/* callback: the range of its result is not checked */
+	bool callback; /* a helper calls it */
+	bool cb_ret_any; /* callback: the range of its result is not checked */
 	int32_t cb_min, cb_max;
 	uint32_t cb_depth;
 	struct vstack *stack;
-	struct vframe *next;	/* free list */
+	struct vframe *next; /* free list */
 	struct vreg reg[V_REGS];
 };
 
@@ -120,26 +120,26 @@ struct vref {
 	uint32_t id;
 	uint32_t insn;
 	uint32_t kind;
-	const void *ptr;	/* lock: what object it lies in */
+	const void *ptr; /* lock: what object it lies in */
 };
 struct vrefs {
-	uint32_t refs;		/* sharing */
-	uint32_t n;		/* entries, locks included */
-	uint32_t nrefs;		/* references to objects */
+	uint32_t refs; /* sharing */
+	uint32_t n; /* entries, locks included */
+	uint32_t nrefs; /* references to objects */
 	struct vref r[];
 };
 
-#define V_HIST_STACK	0x1u	/* instruction touched the stack: slot and frame below */
-#define V_HIST_DST_PTR	0x2u	/* jump: its operands point to the stack */
-#define V_HIST_SRC_PTR	0x4u
+#define V_HIST_STACK   0x1u /* instruction touched the stack: slot and frame below */
+#define V_HIST_DST_PTR 0x2u /* jump: its operands point to the stack */
+#define V_HIST_SRC_PTR 0x4u
 
 struct vhist {
 	uint32_t idx, prev;
 	uint32_t flags;
 	uint8_t slot, frame;
-	uint8_t nlinked;	/* registers and slots whose values moved together */
+	uint8_t nlinked; /* registers and slots whose values moved together */
 	struct {
-		uint8_t frame, spi;	/* spi: register, or slot with is_slot */
+		uint8_t frame, spi; /* spi: register, or slot with is_slot */
 		bool is_slot;
 	} linked[6];
 };
@@ -147,12 +147,12 @@ struct vhist {
 struct vstate {
 	struct vframe *frame[V_FRAMES];
 	uint32_t curframe;
-	struct vrefs *refs;		/* NULL: none */
+	struct vrefs *refs; /* NULL: none */
 	uint32_t nlocks;
 	uint32_t lock_id;
 	const void *lock_ptr;
 	struct vstate *parent;
-	uint32_t branches;		/* paths that start here and are still open */
+	uint32_t branches; /* paths that start here and are still open */
 	uint32_t insn, first_insn, last_insn;
 	uint32_t depth;
 	uint32_t cb_unroll, may_goto;
@@ -162,10 +162,10 @@ struct vstate {
 	struct vback *backs;
 	struct vhist *hist;
 	uint32_t nhist, cap_hist;
-	uint16_t preg[V_FRAMES];	/* registers that must be known precisely ... */
-	uint64_t pslot[V_FRAMES];	/* ... and spilled ones */
+	uint16_t preg[V_FRAMES]; /* registers that must be known precisely ... */
+	uint64_t pslot[V_FRAMES]; /* ... and spilled ones */
 	uint32_t hit, miss;
-	struct vstate *next;		/* explored list; free list */
+	struct vstate *next; /* explored list; free list */
 };
 
 /* A path that ended because it came to a state that is still being walked. */
@@ -183,75 +183,80 @@ struct vtodo {
 };
 
 /* Facts about an instruction that walking does not change. */
-#define V_PRUNE		0x01u	/* states are compared here */
-#define V_JUMP		0x02u	/* reached not only from the instruction before */
-#define V_FORCE		0x04u	/* always remember a state here */
-#define V_CALLBACKS	0x08u	/* calls a helper that calls back */
-#define V_SECOND	0x10u	/* second slot of a 64-bit load */
+#define V_PRUNE     0x01u /* states are compared here */
+#define V_JUMP      0x02u /* reached not only from the instruction before */
+#define V_FORCE     0x04u /* always remember a state here */
+#define V_CALLBACKS 0x08u /* calls a helper that calls back */
+#define V_SECOND    0x10u /* second slot of a 64-bit load */
 
 struct vinsn {
 	uint8_t flags;
-	uint8_t ptr_type;	/* type of the address operand seen so far, for mixing */
+	uint8_t ptr_type; /* type of the address operand seen so far, for mixing */
 	uint8_t ptr_flags;
-	uint16_t live;		/* registers live before it */
-	uint32_t scc;		/* its cycle, 0: none */
+	uint16_t live; /* registers live before it */
+	uint32_t scc; /* its cycle, 0: none */
 	uint32_t subprog;
-	uint8_t ways;		/* jump: 1 went on below, 2 jumped */
+	uint8_t ways; /* jump: 1 went on below, 2 jumped */
 };
 
 struct vsubprog {
 	uint32_t start, end;
-	uint32_t stack;		/* bytes used */
+	uint32_t stack; /* bytes used */
 	uint32_t name_off;
-	uint32_t type_id;	/* of its BTF function, 0 */
+	uint32_t type_id; /* of its BTF function, 0 */
 	bool has_tail_call, has_ld_abs, is_cb, tail_call_reachable;
 	bool global;
-	bool called;		/* global: called by verified code */
+	bool called; /* global: called by verified code */
 	bool verified;
 	bool changes_pkt;
 	bool args_done;
 	int args_err;
 	uint32_t nargs;
-	struct { uint8_t kind; bool nullable; uint32_t size; } args[5];
+	struct {
+		uint8_t kind;
+		bool nullable;
+		uint32_t size;
+	} args[5];
 };
 
-enum vwhy {	/* classes of faults, for the explanation (explain.c) */
-	W_OTHER,
-	W_UNINIT,
-	W_NULL,
-	W_BOUNDS_MAP,
-	W_BOUNDS_STACK,
-	W_BOUNDS_PACKET,
-	W_BOUNDS_MEM,
-	W_CTX,
-	W_RDONLY,
-	W_ALIGN,
-	W_PTR_ARITH,
-	W_PTR_BITS,
-	W_UNBOUNDED,
-	W_LEAK,
-	W_LOCK,
-	W_RETURN,
-	W_HELPER,
-	W_GPL,
-	W_ARG_TYPE,
-	W_LOOP,
-	W_TOO_LARGE,
-	W_TOO_COMPLEX,
-	W_STACK_DEPTH,
-	W_CFG,
-	W_INSN,
-	W_CALL,
-	W_MAP,
-	W_MEMORY,
-	W_TYPE,
-	W_NWHY,
+enum vwhy { /* classes of faults, for the explanation (explain.c) */
+	    W_OTHER,
+	    W_UNINIT,
+	    W_NULL,
+	    W_BOUNDS_MAP,
+	    W_BOUNDS_STACK,
+	    W_BOUNDS_PACKET,
+	    W_BOUNDS_MEM,
+	    W_CTX,
+	    W_RDONLY,
+	    W_ALIGN,
+	    W_PTR_ARITH,
+	    W_PTR_BITS,
+	    W_UNBOUNDED,
+	    W_LEAK,
+	    W_REF,
+	    W_LOCK,
+	    W_RETURN,
+	    W_HELPER,
+	    W_GPL,
+	    W_ARG_TYPE,
+	    W_LOOP,
+	    W_TOO_LARGE,
+	    W_TOO_COMPLEX,
+	    W_STACK_DEPTH,
+	    W_CFG,
+	    W_INSN,
+	    W_CALL,
+	    W_MAP,
+	    W_MEMORY,
+	    W_TYPE,
+	    W_NWHY,
 };
 
 struct vpool {
 	struct vframe *frames;
 	struct vstate *states;
-	struct vstack *stacks[4];	/* by capacity class */
+	struct vstack *stacks[4]; /* by capacity class */
 };
 
 struct vlive;
@@ -262,7 +267,7 @@ struct venv {
 	struct skep_log *log;
 	const struct bpf_insn *insns;
 	uint32_t n;
-	bool priv;			/* pointers may be printed, loops, uninitialised stack */
+	bool priv; /* pointers may be printed, loops, uninitialised stack */
 	struct vinsn *aux;
 	struct skep_aux *out;
 	struct vsubprog *subs;
@@ -274,38 +279,41 @@ struct venv {
 	struct vtodo *todo;
 	uint32_t ntodo;
 	struct vtodo *free_todo;
-	struct vstate **explored;	/* by hash of instruction and call site */
+	struct vstate **explored; /* by hash of instruction and call site */
 	struct vpool pool;
 	uint32_t insn, prev;
 	uint32_t next_id;
 	uint32_t tmp_id;
-	bool print_state;		/* the next instruction begins a path */
+	bool print_state; /* the next instruction begins a path */
 	uint16_t scratched;
 	uint64_t scratched_slots;
 	uint64_t prev_log_pos, prev_insn_pos;
 	const void *prev_line;
-	int32_t hist_at;		/* entry of the current instruction, -1 */
+	int32_t hist_at; /* entry of the current instruction, -1 */
 	bool seen_direct_write;
 	uint32_t max_pkt_off;
 	struct vlive *live;
-	uint32_t *order;		/* instructions in post-order */
+	uint32_t *order; /* instructions in post-order */
 	uint32_t norder;
-	uint32_t *sub_order;		/* index in order where a subprogram's part begins */
+	uint32_t *sub_order; /* index in order where a subprogram's part begins */
 
 	/* statistics */
 	uint32_t processed, jmps, prev_processed, prev_jmps;
 	uint32_t total_states, peak_states, explored_states, free_states, max_per_insn, nbacks;
-	uint32_t depth;			/* deepest chain of stack frames */
+	uint32_t depth; /* deepest chain of stack frames */
 
 	/* the fault */
 	enum vwhy why;
 	uint32_t why_insn;
 	int why_reg;
+	uint32_t leak_insn;
 	char msg[256];
 	int err;
 
 	/* Pairs of ids while two states are compared. */
-	struct { uint32_t old, cur; } idmap[600];
+	struct {
+		uint32_t old, cur;
+	} idmap[600];
 	uint32_t nidmap;
 
 	/* Debugging: called with each state before an instruction is walked. */
@@ -317,18 +325,21 @@ struct venv {
 struct vstate *skep_v_state_new(struct venv *env);
 struct vstate *skep_v_state_copy(struct venv *env, const struct vstate *src, bool hist);
 void skep_v_state_free(struct venv *env, struct vstate *st);
-struct vframe *skep_v_frame_new(struct venv *env, int32_t callsite, uint32_t frameno, uint32_t subprog);
+struct vframe *skep_v_frame_new(struct venv *env, int32_t callsite, uint32_t frameno,
+				uint32_t subprog);
 void skep_v_frame_put(struct venv *env, struct vframe *f);
 /* The frame for writing: copied first if it is shared. NULL: out of memory. */
 struct vframe *skep_v_frame_mut(struct venv *env, struct vstate *st, uint32_t i);
 /* The same for a frame's stack, grown to hold slot (0-based). */
 struct vstack *skep_v_stack_mut(struct venv *env, struct vstate *st, uint32_t frame, uint32_t slot);
-int skep_v_ref_add(struct venv *env, struct vstate *st, uint32_t id, enum vref_kind kind, const void *ptr);
+int skep_v_ref_add(struct venv *env, struct vstate *st, uint32_t id, enum vref_kind kind,
+		   const void *ptr);
 int skep_v_ref_del(struct venv *env, struct vstate *st, uint32_t i);
 void skep_v_pool_free(struct venv *env);
 
 /* Applies apply to all registers and spilled registers of st that match. */
-int skep_v_each_reg(struct venv *env, struct vstate *st, bool (*match)(const struct vreg *, const void *),
+int skep_v_each_reg(struct venv *env, struct vstate *st,
+		    bool (*match)(const struct vreg *, const void *),
 		    void (*apply)(struct vreg *, const void *), const void *arg);
 
 static inline const struct vframe *v_frame(const struct vstate *st)
@@ -422,12 +433,15 @@ void skep_v_drop_ref_regs(struct venv *env, uint32_t ref);
 int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next);
 int skep_v_call(struct venv *env, const struct bpf_insn *in, uint32_t *next);
 int skep_v_callback(struct venv *env, const struct bpf_insn *in, uint32_t subprog, uint32_t *next,
-		    int (*enter)(struct venv *env, const struct vframe *caller, struct vframe *callee));
+		    int (*enter)(struct venv *env, const struct vframe *caller,
+				 struct vframe *callee));
 int skep_v_exit(struct venv *env, uint32_t *next, bool *done);
 int skep_v_ld_abs(struct venv *env, const struct bpf_insn *in);
-int skep_v_check_leaks(struct venv *env, bool exception_exit, const char *what);
-int skep_v_setup_main(struct venv *env, uint32_t subprog);
+int skep_v_check_leaks(struct venv *env, bool check_lock, const char *what);
+/* Global functions: their arguments by BTF, what a caller passes, what they may rely on. */
 int skep_v_sub_args(struct venv *env, uint32_t subprog);
+int skep_v_pass_args(struct venv *env, uint32_t subprog);
+int skep_v_take_args(struct venv *env, uint32_t subprog);
 int skep_v_check_return(struct venv *env);
 
 /* ---- prune.c ---- */
@@ -439,7 +453,8 @@ void skep_v_branch_done(struct venv *env, struct vstate *st);
 int skep_v_precise(struct venv *env, int reg);
 int skep_v_precise_stack(struct venv *env, uint32_t frame, uint32_t spi);
 /* What must be precise in old must be so in st, which old stands for. *changed may be NULL. */
-int skep_v_precise_from(struct venv *env, const struct vstate *old, struct vstate *st, bool *changed);
+int skep_v_precise_from(struct venv *env, const struct vstate *old, struct vstate *st,
+			bool *changed);
 /* Forgets differences of numbers between two rounds of a loop of callbacks. */
 int skep_v_widen(struct venv *env, uint32_t insn);
 

@@ -179,7 +179,8 @@ static int step_ldimm64(struct venv *env, const struct bpf_insn *in)
 	if (BPF_SIZE(in->code) != BPF_DW)
 		return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid BPF_LD_IMM insn\n");
 	if (in->off)
-		return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_LD_IMM64 uses reserved fields\n");
+		return skep_v_refuse(env, EINVAL, W_INSN, -1,
+				     "BPF_LD_IMM64 uses reserved fields\n");
 	err = check_dst(env, in->dst_reg);
 	if (err)
 		return err;
@@ -194,7 +195,8 @@ static int step_ldimm64(struct venv *env, const struct bpf_insn *in)
 		int sub = skep_v_subprog_at(env, (uint32_t)((int64_t)env->insn + in->imm + 1));
 
 		if (sub < 0 || env->subs[sub].global)
-			return skep_v_refuse(env, EINVAL, W_CALL, -1, "callback function not static\n");
+			return skep_v_refuse(env, EINVAL, W_CALL, -1,
+					     "callback function not static\n");
 		skep_v_reg_zero_ptr(d, V_FUNC);
 		d->subprog = (uint32_t)sub;
 		env->out[env->insn].subprog = (uint32_t)sub;
@@ -224,11 +226,13 @@ static int step_jmp(struct venv *env, const struct bpf_insn *in, uint32_t *next,
 	env->jmps++;
 	switch (op) {
 	case BPF_CALL:
-		if (BPF_SRC(in->code) != BPF_K || (in->src_reg != BPF_PSEUDO_KFUNC_CALL && in->off) ||
+		if (BPF_SRC(in->code) != BPF_K ||
+		    (in->src_reg != BPF_PSEUDO_KFUNC_CALL && in->off) ||
 		    (in->src_reg && in->src_reg != BPF_PSEUDO_CALL &&
 		     in->src_reg != BPF_PSEUDO_KFUNC_CALL) ||
 		    in->dst_reg || !wide)
-			return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_CALL uses reserved fields\n");
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "BPF_CALL uses reserved fields\n");
 		if (env->cur->nlocks && (in->src_reg || in->imm != BPF_FUNC_spin_unlock))
 			if (in->src_reg != BPF_PSEUDO_CALL)
 				return skep_v_refuse(
@@ -244,12 +248,14 @@ static int step_jmp(struct venv *env, const struct bpf_insn *in, uint32_t *next,
 	case BPF_JA:
 		if (BPF_SRC(in->code) != BPF_K || in->src_reg || in->dst_reg ||
 		    (wide ? in->imm : in->off))
-			return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_JA uses reserved fields\n");
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "BPF_JA uses reserved fields\n");
 		*next = (uint32_t)((int64_t)env->insn + (wide ? in->off : in->imm) + 1);
 		return 0;
 	case BPF_EXIT:
 		if (BPF_SRC(in->code) != BPF_K || in->imm || in->src_reg || in->dst_reg || !wide)
-			return skep_v_refuse(env, EINVAL, W_INSN, -1, "BPF_EXIT uses reserved fields\n");
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "BPF_EXIT uses reserved fields\n");
 		return skep_v_exit(env, next, done);
 	default:
 		return skep_v_jump(env, in, next);
@@ -328,13 +334,15 @@ int skep_v_walk(struct venv *env)
 		env->hist_at = -1;
 		env->prev = prev;
 		if (env->insn >= env->n)
-			return skep_v_refuse(env, EFAULT, W_CFG, -1, "invalid insn idx %u insn_cnt %u\n",
-					     env->insn, env->n);
+			return skep_v_refuse(env, EFAULT, W_CFG, -1,
+					     "invalid insn idx %u insn_cnt %u\n", env->insn,
+					     env->n);
 		in = &env->insns[env->insn];
 		env->why_insn = env->insn;
 		if (++env->processed > V_MAX_INSNS)
 			return skep_v_refuse(env, E2BIG, W_TOO_LARGE, -1,
-					     "BPF program is too large. Processed %u insn\n", env->processed);
+					     "BPF program is too large. Processed %u insn\n",
+					     env->processed);
 		env->cur->last_insn = env->prev;
 		env->cur->insn = env->insn;
 		if (env->aux[env->insn].flags & V_PRUNE) {
@@ -344,8 +352,8 @@ int skep_v_walk(struct venv *env)
 			if (err == 1) {
 				if (skep_log_on(env->log, SKEP_LOG_LEVEL)) {
 					if (env->print_state)
-						skep_v_log(env, "\nfrom %u to %u%s: safe\n", env->prev,
-							   env->insn,
+						skep_v_log(env, "\nfrom %u to %u%s: safe\n",
+							   env->prev, env->insn,
 							   env->cur->speculative
 								   ? " (speculative execution)"
 								   : "");

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the files on helper calls. */
+#ifndef SKEP_VERIFIER_CALL_H
+#define SKEP_VERIFIER_CALL_H
+
+#include "verifier/state.h"
+
+/* What the arguments of one helper call told. */
+struct vcall {
+	uint32_t id;
+	const struct skep_helper *row;
+	const char *name; /* without bpf_ */
+	const struct skep_map *map;
+	int32_t map_index; /* in env->maps, -1 none */
+	const struct skep_map *map_inner;
+	uint32_t map_uid;
+	bool raw; /* the memory argument need not be initialised */
+	uint32_t raw_size; /* bytes of stack that the helper writes ... */
+	int raw_reg; /* ... at this register */
+	int release; /* register that gives a reference back, 0 none */
+	uint32_t ref;
+	uint64_t mem_size; /* ALLOC_SIZE */
+	uint64_t max_size; /* largest value of the last size argument */
+	uint32_t subprog; /* callback */
+	int64_t const_key; /* constant key of an array, -1 */
+};
+
+int skep_v_arg(struct venv *env, struct vcall *c, unsigned i);
+/* The map and the helper go together; else the kernel's refusal. */
+int skep_v_map_for_helper(struct venv *env, const struct vcall *c);
+
+#endif
