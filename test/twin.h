@@ -31,7 +31,8 @@ struct twin_run {
 
 /* Opens an instance, or skips the test where the kernel can't be asked. */
 struct skep *twin_open(void);
-/* 0, or the kernel's -errno (with its log printed). */
+/* 0, or the kernel's -errno (with its log printed). In these programs R6, once set, is the
+ * context for good, and all accesses of the context go through it. */
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
 	      uint32_t n);
 /* Runs both and fails, with `what` and the difference, unless all is equal. Returns what the
