@@ -48,8 +48,6 @@ HELPER(csum_diff)
 {
 	uint32_t from_size = (uint32_t)r2, to_size = (uint32_t)r4, sum = (uint32_t)r5;
 
-	if ((from_size | to_size) % 4)
-		return ERR(EINVAL);
 	if (from_size && to_size)
 		sum = csum_sub(skep_csum(PTR(r3), to_size, sum), skep_csum(PTR(r1), from_size, 0));
 	else if (to_size)

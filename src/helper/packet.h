@@ -14,7 +14,7 @@
 #include "prog/type.h"
 
 #define ETH_HEADER 14u
-#define MAX_PACKET (65536u + ETH_HEADER) /* the loopback device's MTU and header */
+#define MAX_PACKET 16064u /* what a packet may grow to: four pages less a structure */
 #define MAX_OFFSET 0xffffu
 
 /* skb->ip_summed, as in the kernel. */

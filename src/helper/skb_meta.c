@@ -5,6 +5,7 @@
 #include "helper/packet.h"
 
 #define OVERFLOW_UID 65534
+#define MAX_TAGS     7
 
 HELPER(skb_change_type)
 {
@@ -12,7 +13,7 @@ HELPER(skb_change_type)
 
 	if (skb->pkt_type > 3 || (uint32_t)r2 > 3)
 		return ERR(EINVAL);
-	skb->pkt_type = (uint32_t)r2;
+	skb->pkt_type = (uint8_t)r2;
 	return 0;
 }
 
@@ -24,8 +25,6 @@ HELPER(skb_set_tstamp)
 	if (skb->protocol != PROTO_IP && skb->protocol != PROTO_IPV6)
 		return ERR(EOPNOTSUPP);
 	if (type > BPF_SKB_CLOCK_TAI || (type != BPF_SKB_CLOCK_REALTIME && !r2))
-		return ERR(EINVAL);
-	if (type == BPF_SKB_CLOCK_REALTIME && r2)
 		return ERR(EINVAL);
 	skb->tstamp = r2;
 	skb->tstamp_type = (uint8_t)type;
@@ -65,10 +64,24 @@ static int mark_ip6(struct skep_skb *skb, uint8_t *ip)
 	return 1;
 }
 
+/* The protocol behind VLAN tags in the packet; 0: cut off, or more tags than are looked at. */
+static uint16_t inner_protocol(const struct skep_skb *skb)
+{
+	uint16_t proto = skb->protocol;
+	uint32_t at = skb->mac_len ? skb->mac_len - 4 : ETH_HEADER;
+
+	for (int tags = 0; proto == PROTO_8021Q || proto == PROTO_8021AD; tags++, at += 4) {
+		if (tags == MAX_TAGS || !skb_has(skb, at, 4))
+			return 0;
+		proto = load16(skb->data + at + 2);
+	}
+	return proto;
+}
+
 HELPER(skb_ecn_set_ce)
 {
 	struct skep_skb *skb = PTR(r1);
-	uint32_t proto = skb->vlan_present ? skb->vlan_proto : skb->protocol;
+	uint16_t proto = inner_protocol(skb);
 
 	if (proto == PROTO_IP && skb->data_end - skb->net >= 20)
 		return (uint64_t)mark_ip4(skb->net);

@@ -32,12 +32,10 @@ HELPER(skb_change_tail)
 	if (len > skb->len) {
 		if ((size_t)(skb->hard_end - skb->data) < len)
 			return ERR(ENOMEM);
-		if (skb->ip_summed == CHECKSUM_COMPLETE)
-			skb->ip_summed = CHECKSUM_NONE;
 		memset(skb->data_end, 0, len - skb->len);
-	} else {
-		skep_skb_csum_pull(skb, skb->data + len, skb->len - len, len);
 	}
+	if (len != skb->len && skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->ip_summed = CHECKSUM_NONE;
 	skb->len = len;
 	skb->data_end = skb->data + len;
 	skb->gso_segs = skb->gso_size = 0;
@@ -60,6 +58,7 @@ HELPER(skb_change_head)
 		return (uint64_t)(int64_t)err;
 	skb->mac = skb->data;
 	skb->net = net;
+	skb->mac_len = (uint32_t)(net - skb->mac);
 	moved(env, skb, start);
 	return 0;
 }

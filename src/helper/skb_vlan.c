@@ -4,6 +4,7 @@
  * it; pushing another moves it into the packet, popping fetches the next one.
  */
 #include <errno.h>
+#include <stddef.h>
 
 #include "helper/packet.h"
 
@@ -12,12 +13,12 @@
 #define VLAN_HEADER  18u
 #define MIN_PROTOCOL 0x0600
 
-static bool is_vlan(uint32_t proto)
+static bool is_vlan(uint16_t proto)
 {
 	return proto == PROTO_8021Q || proto == PROTO_8021AD;
 }
 
-static void set_tag(struct skep_skb *skb, uint32_t proto, uint32_t tci)
+static void set_tag(struct skep_skb *skb, uint16_t proto, uint16_t tci)
 {
 	skb->vlan_present = 1;
 	skb->vlan_proto = proto;
@@ -31,16 +32,18 @@ static int insert(struct skep_skb *skb)
 
 	if (err)
 		return err;
-	store16(skb->data + ADDRESSES, (uint16_t)skb->vlan_proto);
-	store16(skb->data + ADDRESSES + 2, __builtin_bswap16((uint16_t)skb->vlan_tci));
+	skb->mac_len += TAG;
+	store16(skb->data + ADDRESSES, skb->vlan_proto);
+	store16(skb->data + ADDRESSES + 2, __builtin_bswap16(skb->vlan_tci));
 	skep_skb_csum_push(skb, skb->data + ADDRESSES, TAG, ADDRESSES);
 	skb->protocol = skb->vlan_proto;
 	return 0;
 }
 
 /* Takes the tag out of the packet that stands in it. */
-static int extract(struct skep_skb *skb, uint32_t *tci)
+static int extract(struct skep_skb *skb, uint16_t *tci)
 {
+	uint8_t *net = skb->net;
 	uint16_t proto;
 
 	if (skb->len < VLAN_HEADER)
@@ -48,6 +51,9 @@ static int extract(struct skep_skb *skb, uint32_t *tci)
 	*tci = __builtin_bswap16(load16(skb->data + ADDRESSES + 2));
 	skep_skb_csum_pull(skb, skb->data + ADDRESSES, TAG, ADDRESSES);
 	skep_skb_close(skb, ADDRESSES, TAG);
+	/* The tag was the network header, or lay before it. */
+	skb->net = net - skb->data < (ptrdiff_t)ETH_HEADER ? skb->data + ETH_HEADER : net;
+	skb->mac_len = (uint32_t)(skb->net - skb->mac);
 	proto = load16(skb->data + ADDRESSES);
 	if (__builtin_bswap16(proto) < MIN_PROTOCOL)
 		proto = load16(skb->data + ETH_HEADER) == UINT16_MAX ? PROTO(0x0001)
@@ -78,7 +84,7 @@ HELPER(skb_vlan_pop)
 {
 	struct skep_skb *skb = PTR(r1);
 	uint8_t *start = skb->data_meta;
-	uint32_t proto, tci;
+	uint16_t proto, tci;
 	int err = 0;
 
 	if (skb->vlan_present) {

@@ -26,12 +26,12 @@ extern const struct skep_ctx_field skep_fields_syscall[1];
 #ifdef __x86_64__
 #define SKEP_REGS_SIZE ((uint32_t)sizeof(struct pt_regs))
 #else
-#define SKEP_REGS_SIZE 272u	/* struct user_pt_regs of arm64 */
+#define SKEP_REGS_SIZE 272u /* struct user_pt_regs of arm64 */
 #endif
 
 /* Sizes of contexts that have no structure of their own. */
-#define SKEP_CTX_SIZE_TRACEPOINT 8192	/* largest record */
-#define SKEP_CTX_SIZE_RAW_TP	 (12 * 8)
-#define SKEP_CTX_SIZE_SYSCALL	 65535
+#define SKEP_CTX_SIZE_TRACEPOINT 8192 /* largest record */
+#define SKEP_CTX_SIZE_RAW_TP     (12 * 8)
+#define SKEP_CTX_SIZE_SYSCALL    65535
 
 #endif

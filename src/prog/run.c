@@ -51,6 +51,7 @@ static void run_skb(struct skep_session *s, struct skep_packet *p, struct skep_s
 
 	skep_skb_init(skb, p->buf, p->cap, p->buf + p->off, p->len, l2);
 	skb->pkt = p;
+	skb->mac_len = (uint32_t)(skb->net - skb->mac);
 	skb->ifindex = skb->ingress_ifindex = p->ifindex;
 	skb->queue_mapping = (uint16_t)p->queue;
 	skb->tstamp = p->tstamp;
@@ -72,8 +73,8 @@ static void run_skb(struct skep_session *s, struct skep_packet *p, struct skep_s
 	p->tstamp = skb->tstamp;
 	p->mark = skb->mark;
 	p->hash = skb->hash;
-	p->vlan_proto = (uint16_t)skb->vlan_proto;
-	p->vlan_tci = (uint16_t)skb->vlan_tci;
+	p->vlan_proto = skb->vlan_proto;
+	p->vlan_tci = skb->vlan_tci;
 }
 
 static void run_skb_l2(struct skep_session *s, struct skep_packet *p, void *ctx)

@@ -59,7 +59,7 @@ static int ctx_to_skb(struct skep_skb *skb, const struct __sk_buff *c)
 	}
 	if (c->gso_segs > MAX_SEGS)
 		return -EINVAL;
-	skb->gso_segs = c->gso_segs;
+	skb->gso_segs = (uint16_t)c->gso_segs;
 	skb->gso_size = (uint16_t)c->gso_size;
 	skb->hwtstamp = c->hwtstamp;
 	return 0;
@@ -79,7 +79,7 @@ static void skb_to_ctx(struct __sk_buff *c, const struct skep_skb *skb)
 }
 
 /* The address decides, as on the loopback device, whose own one is all zeros. */
-static uint32_t packet_type(const uint8_t *dst)
+static uint8_t packet_type(const uint8_t *dst)
 {
 	static const uint8_t zeros[6], ones[6] = {255, 255, 255, 255, 255, 255};
 
@@ -158,8 +158,7 @@ static int finish(const union bpf_attr *attr, union bpf_attr *uattr, struct skep
 		memset(skb->data, 0, MIN_FRAME);
 		skb->len += MIN_FRAME;
 	}
-	if (attr->test.flags & BPF_F_TEST_SKB_CHECKSUM_COMPLETE &&
-	    skb->ip_summed == CHECKSUM_COMPLETE) {
+	if (attr->test.flags & BPF_F_TEST_SKB_CHECKSUM_COMPLETE) {
 		sum = skep_csum(skb->net, (uint32_t)(skb->data_end - skb->net), 0);
 		if (csum_fold16(sum) != csum_fold16(skb->csum))
 			return -EBADMSG;

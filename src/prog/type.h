@@ -12,22 +12,22 @@
 
 #include "bpf/instance.h"
 
-enum skep_ctx_kind {	/* what a load of the field yields */
-	SKEP_CTX_SCALAR,
-	SKEP_CTX_PKT,
-	SKEP_CTX_PKT_END,
-	SKEP_CTX_PKT_META,
-	SKEP_CTX_SOCK_OR_NULL,
-	SKEP_CTX_FLOW_KEYS,
-	SKEP_CTX_TP_BUFFER,	/* raw_tracepoint_writable: the buffer behind argument 0 */
+enum skep_ctx_kind { /* what a load of the field yields */
+		     SKEP_CTX_SCALAR,
+		     SKEP_CTX_PKT,
+		     SKEP_CTX_PKT_END,
+		     SKEP_CTX_PKT_META,
+		     SKEP_CTX_SOCK_OR_NULL,
+		     SKEP_CTX_FLOW_KEYS,
+		     SKEP_CTX_TP_BUFFER, /* raw_tracepoint_writable: the buffer behind argument 0 */
 };
 
-#define SKEP_CTX_R	0x01u
-#define SKEP_CTX_W	0x02u
-#define SKEP_CTX_NARROW	0x04u	/* parts of the field may be loaded (bpf_ctx_narrow_access_ok) */
-#define SKEP_CTX_ANYSIZE 0x08u	/* scalars in an array: any aligned 1, 2, 4, 8 byte access */
-#define SKEP_CTX_PRIV	0x10u
-#define SKEP_CTX_GUARD16 0x20u	/* storing 65535 or more does nothing */
+#define SKEP_CTX_R       0x01u
+#define SKEP_CTX_W       0x02u
+#define SKEP_CTX_NARROW  0x04u /* parts of the field may be loaded (bpf_ctx_narrow_access_ok) */
+#define SKEP_CTX_ANYSIZE 0x08u /* scalars in an array: any aligned 1, 2, 4, 8 byte access */
+#define SKEP_CTX_PRIV    0x10u
+#define SKEP_CTX_GUARD16 0x20u /* storing 65535 or more does nothing */
 
 /* A field: bytes [off, off+size) of the uapi structure are loaded from
  * [ioff, ioff+isize) of the internal one (isize 0: the field reads as 0). */
@@ -36,23 +36,23 @@ struct skep_ctx_field {
 	uint16_t off, size;
 	uint16_t ioff, isize;
 	uint8_t kind, flags;
-	uint8_t unit;		/* an array: bytes of an element, else 0 */
-	uint8_t attach;		/* only for this expected_attach_type, if not 0 */
+	uint8_t unit; /* an array: bytes of an element, else 0 */
+	uint8_t attach; /* only for this expected_attach_type, if not 0 */
 };
 
 struct skep_prog_type {
-	const char *name;	/* as bpftool prints it: "xdp", "sched_cls" */
-	uint32_t ctx_size;	/* of the uapi context; limit of accesses */
+	const char *name; /* as bpftool prints it: "xdp", "sched_cls" */
+	uint32_t ctx_size; /* of the uapi context; limit of accesses */
 	const struct skep_ctx_field *fields;
 	uint32_t nfields;
-	bool direct_packet;	/* programs may read packets through pointers ... */
-	bool direct_write;	/* ... and write them */
-	bool ld_abs;		/* may use LD_ABS and LD_IND */
-	bool unprivileged;	/* may be loaded without capabilities */
+	bool direct_packet; /* programs may read packets through pointers ... */
+	bool direct_write; /* ... and write them */
+	bool ld_abs; /* may use LD_ABS and LD_IND */
+	bool unprivileged; /* may be loaded without capabilities */
 	/* Allowed return values; ret_any: all. */
 	bool ret_any;
 	int64_t ret_min, ret_max;
-	uint32_t ictx_size;	/* of the internal context */
+	uint32_t ictx_size; /* of the internal context */
 	/* BPF_PROG_TEST_RUN; NULL: -ENOTSUPP (524) as in the kernel. */
 	int (*test_run)(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr);
 	/* PROG_LOAD: is this expected_attach_type right? 0 or -EINVAL. */
@@ -78,8 +78,8 @@ bool skep_prog_ret_range(const struct skep_prog *prog, int64_t *min, int64_t *ma
 /* XDP (struct xdp_buff's part). Headroom starts at hard_start. */
 struct skep_xdp {
 	uint8_t *data, *data_end, *data_meta;
-	uint8_t *hard_start;	/* first byte that adjust_head may reach */
-	uint8_t *hard_end;	/* one past the last byte that adjust_tail may reach */
+	uint8_t *hard_start; /* first byte that adjust_head may reach */
+	uint8_t *hard_end; /* one past the last byte that adjust_tail may reach */
 	uint32_t ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 
@@ -87,24 +87,25 @@ struct skep_xdp {
 struct skep_skb {
 	uint8_t *data, *data_end, *data_meta;
 	uint8_t *hard_start, *hard_end;
-	uint8_t *mac;		/* start of the link layer header (for LD_ABS with SKF_LL_OFF) */
-	uint8_t *net;		/* start of the network header (SKF_NET_OFF) */
-	uint32_t len, pkt_type, mark;
-	uint16_t queue_mapping, tc_index, tc_classid;	/* 16 bits, as in the kernel */
-	uint32_t protocol;	/* network order, as __sk_buff.protocol */
-	uint32_t vlan_present, vlan_tci, vlan_proto;	/* vlan_proto in network order */
-	uint32_t priority, ingress_ifindex, ifindex;
+	uint8_t *mac; /* start of the link layer header (for LD_ABS with SKF_LL_OFF) */
+	uint8_t *net; /* start of the network header (SKF_NET_OFF) */
+	/* Sizes are the kernel's: they show in partial loads of the wider uapi fields. */
+	uint32_t len, mark, priority, hash, napi_id, ingress_ifindex, ifindex, wire_len;
 	uint32_t cb[5];
-	uint32_t hash, napi_id;
-	uint32_t family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
-	uint32_t wire_len, gso_segs, gso_size;
+	uint32_t vlan_present;
+	uint16_t vlan_tci, vlan_proto, protocol; /* the protocols in network order */
+	uint16_t queue_mapping, tc_index, tc_classid;
+	uint16_t gso_segs, gso_size;
+	uint16_t family, remote_port, local_port;
+	uint8_t pkt_type, tstamp_type;
+	uint32_t remote_ip4, local_ip4, remote_ip6[4], local_ip6[4];
 	uint64_t tstamp, hwtstamp;
-	uint8_t tstamp_type;
+	uint32_t mac_len; /* of the link layer header, as the device or a helper set it */
 	bool encapsulation;
-	uint32_t ip_summed;	/* checksum state, CHECKSUM_* of the kernel */
+	uint32_t ip_summed; /* checksum state, CHECKSUM_* of the kernel */
 	uint32_t csum;
 	uint32_t csum_level;
-	void *sk;		/* none: NULL */
+	void *sk; /* none: NULL */
 	bool l4_hash, sw_hash;
 	struct skep_packet *pkt;
 };

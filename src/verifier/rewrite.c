@@ -169,7 +169,11 @@ static uint32_t internal_unit(const struct skep_ctx_field *f)
 	return f->unit ? f->unit : f->isize;
 }
 
-/* A load of a field that is smaller inside than outside reads zeros above it. */
+/*
+ * A field that is smaller inside than outside: what lies above it reads as zeros.
+ * A load that is as wide as the inner field gives the field, wherever in the
+ * outer one it is made; that is how Linux has it.
+ */
 static void load_field(struct rewriter *r, struct bpf_insn insn, const struct skep_ctx_field *f)
 {
 	uint32_t size = access_size(&insn), unit = internal_unit(f), rel = insn.off - f->off;
@@ -180,15 +184,14 @@ static void load_field(struct rewriter *r, struct bpf_insn insn, const struct sk
 		emit_mem(r, insn);
 		return;
 	}
+	if (size >= unit || f->kind != SKEP_CTX_SCALAR) {
+		mode = size > unit ? BPF_MEM : mode;
+		size = unit;
+		rel = 0;
+	}
 	if (rel >= unit) {
 		emit(r, alu(MOV_IMM, insn.dst_reg, 0, 0));
 		return;
-	}
-	if (f->kind != SKEP_CTX_SCALAR) {
-		size = unit;
-	} else if (size > unit - rel) {
-		size = unit - rel;
-		mode = BPF_MEM;
 	}
 	insn.code = BPF_LDX | mode | size_code(size);
 	insn.off = (int16_t)(f->ioff + rel);
