@@ -230,7 +230,8 @@ static void *write_keys(void *arg)
 			make_value(v, key, rnd(&w->seed));
 			err = map->ops->update(map, &key, v, BPF_ANY, env);
 			if (err && !(err == -E2BIG && key >= PINNED))
-				fail_msg("update: %ld", err);
+				fail_msg("%s flags %#x update: %ld", map->ops->name, map->flags,
+					 err);
 		} else {
 			err = map->ops->delete (map, &key, env);
 			if (err && err != -ENOENT)
@@ -280,12 +281,13 @@ static void *walk_keys(void *arg)
 
 	while (!*w->stop) {
 		uint8_t seen[PINNED] = {0};
-		uint32_t key, n = 0, met = 0;
+		uint32_t key, next, n = 0, met = 0;
 		bool first = true;
 
 		while (n++ < 4 * SPACE &&
-		       !w->map->ops->next_key(w->map, first ? NULL : &key, &key)) {
+		       !w->map->ops->next_key(w->map, first ? NULL : &key, &next)) {
 			first = false;
+			key = next;
 			if (key < PINNED)
 				seen[key] = 1;
 		}
@@ -357,7 +359,7 @@ static void test_chains(void **state)
 	struct skep_map *map = map_new(BPF_MAP_TYPE_HASH, 4, 8, 1000, 0);
 	struct skep_htab *h = htab_of(map);
 	struct skep_env *env = env_new();
-	uint32_t keys[60], n = 0, next, met = 0;
+	uint32_t keys[60], n = 0, next, prev, met = 0;
 	uint64_t v;
 
 	for (uint32_t key = 0; n < 60; key++)
@@ -373,8 +375,8 @@ static void test_chains(void **state)
 			assert_int_equal(v, keys[i] + (uint32_t)round);
 		}
 		met = 0;
-		for (bool first = true; !map->ops->next_key(map, first ? NULL : &next, &next);
-		     first = false)
+		for (bool first = true; !map->ops->next_key(map, first ? NULL : &prev, &next);
+		     first = false, prev = next)
 			met++;
 		assert_int_equal(met, 60);
 		check_books(map);

@@ -58,6 +58,19 @@ static inline bool skep_equal_racy(const void *a, const void *b, size_t len)
 	return true;
 }
 
+static inline int skep_compare_racy(const void *a, const void *b, size_t len)
+{
+	const uint8_t *x = a, *y = b;
+
+	for (; len; x++, y++, len--) {
+		int d = __atomic_load_n(x, __ATOMIC_RELAXED) - __atomic_load_n(y, __ATOMIC_RELAXED);
+
+		if (d)
+			return d;
+	}
+	return 0;
+}
+
 #else
 
 static inline void skep_copy_racy(void *dst, const void *src, size_t len)
@@ -79,6 +92,11 @@ static inline void skep_zero_racy(void *dst, size_t len)
 static inline bool skep_equal_racy(const void *a, const void *b, size_t len)
 {
 	return !memcmp(a, b, len);
+}
+
+static inline int skep_compare_racy(const void *a, const void *b, size_t len)
+{
+	return memcmp(a, b, len);
 }
 
 #endif

@@ -75,6 +75,7 @@ static void plan(struct skep_htab *h, const struct skep_map *map, bool percpu, s
 static int init_shared(struct skep_htab *h, const struct layout *l)
 {
 	struct skep_map *map = h->map;
+	uint64_t bytes = h->percpu && map->elem_size > h->stride ? map->elem_size : h->stride;
 	uint64_t head = (uint64_t)((char *)(h->nodes + 0) - (char *)map->ctl.base);
 	int err;
 
@@ -90,7 +91,7 @@ static int init_shared(struct skep_htab *h, const struct layout *l)
 	if (l->data_size <= SKEP_SEG_EAGER && !h->lazy)
 		err = skep_seg_reserve(&map->data, 0, l->data_size);
 	else
-		h->chunk = h->stride >= CHUNK_BYTES ? 1 : (uint32_t)(CHUNK_BYTES / h->stride);
+		h->chunk = bytes >= CHUNK_BYTES ? 1 : (uint32_t)(CHUNK_BYTES / bytes);
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < h->nshards; i++)
@@ -231,7 +232,7 @@ static int remove_key(struct skep_map *map, const void *key, void *value, uint64
 	if (pos.elem) {
 		if (value)
 			htab_copy_out(map, pos.elem - 1, value, flags, env);
-		htab_remove(h, st, &pos, env ? env->cpu : 0);
+		htab_remove(h, st, bucket, &pos, env ? env->cpu : 0);
 	} else {
 		err = -ENOENT;
 	}

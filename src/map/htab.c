@@ -2,6 +2,8 @@
 /* Finding elements, and the changes that a dead updater can't break. See htab.h. */
 #include "map/htab.h"
 
+#include "os/os.h"
+
 #define LOOKUP_TRIES 64
 
 #define load(p)             atomic_load_explicit(p, memory_order_acquire)
@@ -224,6 +226,14 @@ struct htab_ref htab_find(const struct skep_htab *h, const void *key, bool ref_b
 
 /* ---- Locks and repair ---- */
 
+static uint32_t shard_end(const struct skep_htab *h, uint32_t shard)
+{
+	uint64_t end = (uint64_t)h->per_shard * (shard + 1);
+	uint32_t max = h->map->max_entries;
+
+	return end < max ? (uint32_t)end : max;
+}
+
 /* The head of a dead holder's list: being popped (it stays) or pushed (it is there). The
  * same for the next fresh element. */
 static void repair_shard(struct skep_htab *h, struct htab_shard *sh)
@@ -232,7 +242,7 @@ static void repair_shard(struct skep_htab *h, struct htab_shard *sh)
 
 	if (head && head - 1 < h->nelems)
 		store(&h->nodes[head - 1].where, 0);
-	if (fresh < h->nelems)
+	if (fresh < shard_end(h, (uint32_t)(sh - h->shards)))
 		store(&h->nodes[fresh].where, 0);
 }
 
@@ -425,14 +435,6 @@ void htab_unlink(struct skep_htab *h, uint32_t bucket, const struct htab_pos *po
 
 /* ---- The pool ---- */
 
-static uint32_t shard_end(const struct skep_htab *h, uint32_t shard)
-{
-	uint64_t end = (uint64_t)h->per_shard * (shard + 1);
-	uint32_t max = h->map->max_entries;
-
-	return end < max ? (uint32_t)end : max;
-}
-
 /* Memory for the elements from elem to the end of its chunk. */
 static int back_elems(struct skep_htab *h, uint32_t elem, uint32_t n)
 {
@@ -454,11 +456,10 @@ static int back_elems(struct skep_htab *h, uint32_t elem, uint32_t n)
 	return err;
 }
 
-static uint32_t pop_shard(struct skep_htab *h, struct htab_stripe *st, struct htab_shard *sh,
-			  int *err)
+static uint32_t pop_shard(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
+			  struct htab_shard *sh, int *err)
 {
-	uint32_t end = shard_end(h, (uint32_t)(sh - h->shards)),
-		 mine = load_relaxed(&st->bucket) + 1;
+	uint32_t end = shard_end(h, (uint32_t)(sh - h->shards)), mine = bucket + 1;
 	uint32_t head = load_relaxed(&sh->head), fresh;
 
 	if (head && head - 1 < h->nelems) {
@@ -483,7 +484,8 @@ static uint32_t pop_shard(struct skep_htab *h, struct htab_stripe *st, struct ht
 	return fresh + 1;
 }
 
-uint32_t htab_pop(struct skep_htab *h, struct htab_stripe *st, uint32_t hint, int *err)
+uint32_t htab_pop(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket, uint32_t hint,
+		  int *err)
 {
 	uint32_t tries = h->partitioned ? 1 : h->nshards;
 
@@ -498,7 +500,7 @@ uint32_t htab_pop(struct skep_htab *h, struct htab_stripe *st, uint32_t hint, in
 		/* Busy: this thread was interrupted in it. Others will do. */
 		if (lock_shard(h, sh))
 			continue;
-		elem = pop_shard(h, st, sh, err);
+		elem = pop_shard(h, st, bucket, sh, err);
 		skep_unlock(&sh->lock);
 		if (elem && h->partitioned)
 			atomic_store(&h->nodes[elem - 1].lru, n);
@@ -532,11 +534,11 @@ void htab_push(struct skep_htab *h, struct htab_stripe *st, uint32_t elem, uint3
 	}
 }
 
-void htab_remove(struct skep_htab *h, struct htab_stripe *st, const struct htab_pos *pos,
-		 uint32_t hint)
+void htab_remove(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
+		 const struct htab_pos *pos, uint32_t hint)
 {
 	store(&st->hand[1], pos->elem);
-	htab_unlink(h, load_relaxed(&st->bucket), pos);
+	htab_unlink(h, bucket, pos);
 	if (h->inner)
 		htab_set_inner(h, pos->elem - 1, NULL);
 	htab_push(h, st, pos->elem - 1, hint);
@@ -585,11 +587,11 @@ static void set_ref(struct skep_htab *h, uint32_t bucket, const struct htab_pos 
 }
 
 /* Puts a new element in the old one's place: a reader sees one or the other. */
-static int replace(struct skep_htab *h, struct htab_stripe *st, const struct htab_pos *pos,
-		   const void *key, const void *value, uint64_t hash, enum htab_mode mode,
-		   uint32_t hint, struct skep_env *env)
+static int replace(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
+		   const struct htab_pos *pos, const void *key, const void *value, uint64_t hash,
+		   enum htab_mode mode, uint32_t hint, struct skep_env *env)
 {
-	uint32_t bucket = load_relaxed(&st->bucket), number = (uint32_t)(st - h->stripes);
+	uint32_t number = (uint32_t)(st - h->stripes);
 	struct htab_bucket *b = &h->buckets[bucket];
 	uint32_t fresh = load_relaxed(&st->spare), old = pos->elem;
 	int err = 0;
@@ -602,7 +604,7 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, const struct hta
 			store(&st->spare_backed, 1);
 		}
 	} else {
-		fresh = htab_pop(h, st, hint, &err);
+		fresh = htab_pop(h, st, bucket, hint, &err);
 		if (!fresh)
 			return err ? err : -ENOMEM;
 	}
@@ -642,15 +644,16 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, const struct hta
 	return 0;
 }
 
-static int insert(struct skep_htab *h, struct htab_stripe *st, const void *key, const void *value,
-		  uint64_t hash, enum htab_mode mode, uint32_t hint, struct skep_env *env)
+static int insert(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket, const void *key,
+		  const void *value, uint64_t hash, enum htab_mode mode, uint32_t hint,
+		  struct skep_env *env)
 {
-	uint32_t bucket = load_relaxed(&st->bucket), elem;
+	uint32_t elem;
 	int err = htab_back_bucket(h, bucket);
 
 	if (err)
 		return err;
-	elem = htab_pop(h, st, hint, &err);
+	elem = htab_pop(h, st, bucket, hint, &err);
 	if (!elem)
 		return err ? err : -E2BIG;
 	fill(h, elem - 1, key, value, mode, env);
@@ -659,11 +662,10 @@ static int insert(struct skep_htab *h, struct htab_stripe *st, const void *key, 
 	return 0;
 }
 
-static int update_locked(struct skep_htab *h, struct htab_stripe *st, const void *key,
-			 const void *value, uint64_t flags, uint64_t hash, enum htab_mode mode,
-			 uint32_t hint, struct skep_env *env)
+static int update_locked(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
+			 const void *key, const void *value, uint64_t flags, uint64_t hash,
+			 enum htab_mode mode, uint32_t hint, struct skep_env *env)
 {
-	uint32_t bucket = load_relaxed(&st->bucket);
 	struct htab_pos pos = htab_find_locked(h, bucket, key, hash);
 
 	if (pos.elem && (flags & ~(uint64_t)BPF_F_LOCK) == BPF_NOEXIST)
@@ -671,7 +673,7 @@ static int update_locked(struct skep_htab *h, struct htab_stripe *st, const void
 	if (!pos.elem && (flags & ~(uint64_t)BPF_F_LOCK) == BPF_EXIST)
 		return -ENOENT;
 	if (!pos.elem)
-		return insert(h, st, key, value, hash, mode, hint, env);
+		return insert(h, st, bucket, key, value, hash, mode, hint, env);
 	if (flags & BPF_F_LOCK) {
 		skep_map_copy_locked(h->map, htab_value(h, pos.elem - 1), (void *)value, true, env);
 		return 0;
@@ -682,10 +684,10 @@ static int update_locked(struct skep_htab *h, struct htab_stripe *st, const void
 			set_ref(h, bucket, &pos);
 		return 0;
 	}
-	return replace(h, st, &pos, key, value, hash, mode, hint, env);
+	return replace(h, st, bucket, &pos, key, value, hash, mode, hint, env);
 }
 
-#define EVICT_TRIES 16
+#define EVICT_TRIES 64
 
 long htab_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
 		 enum htab_mode mode, struct skep_env *env)
@@ -709,12 +711,13 @@ long htab_update(struct skep_map *map, const void *key, const void *value, uint6
 		err = htab_lock(h, bucket, &st);
 		if (err)
 			return err;
-		err = update_locked(h, st, key, value, flags, hash, mode, hint, env);
+		err = update_locked(h, st, bucket, key, value, flags, hash, mode, hint, env);
 		htab_unlock(st);
 		if (!h->lru || err != -E2BIG)
 			return err;
+		/* Nothing to evict: others have it in their hands, and will be done. */
 		if (!htab_evict(h, hint))
-			break;
+			skep_cpu_relax();
 	}
 	return -ENOMEM;
 }

@@ -97,7 +97,7 @@ struct skep_htab {
 	(BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE | BPF_F_ZERO_SEED |             \
 	 SKEP_MAP_ACCESS_FLAGS)
 
-#define BACKED_BUCKETS 1024u
+#define BACKED_BUCKETS 64u /* a page */
 
 /* An element as a reader found it, and the word that names it. */
 struct htab_ref {
@@ -152,7 +152,8 @@ struct htab_ref htab_find(const struct skep_htab *h, const void *key, bool ref_b
 /* 0 or -errno; on 0 the stripe of bucket is locked, repaired and says bucket. */
 int htab_lock(struct skep_htab *h, uint32_t bucket, struct htab_stripe **out);
 void htab_unlock(struct htab_stripe *st);
-/* All these hold the lock of the bucket's stripe. */
+/* All these hold the lock of the bucket's stripe. The bucket's number is passed, never read
+ * back from the stripe: others may have written there. */
 struct htab_pos htab_find_locked(struct skep_htab *h, uint32_t bucket, const void *key,
 				 uint64_t hash);
 struct htab_pos htab_find_elem(struct skep_htab *h, uint32_t bucket, uint32_t elem);
@@ -161,11 +162,12 @@ void htab_link(struct skep_htab *h, uint32_t bucket, uint32_t elem, uint64_t has
 void htab_unlink(struct skep_htab *h, uint32_t bucket, const struct htab_pos *pos);
 /* Takes an element from the pool into the stripe's hand[0]; element + 1, 0: none left,
  * or -errno in *err. hint chooses the shard. */
-uint32_t htab_pop(struct skep_htab *h, struct htab_stripe *st, uint32_t hint, int *err);
+uint32_t htab_pop(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket, uint32_t hint,
+		  int *err);
 void htab_push(struct skep_htab *h, struct htab_stripe *st, uint32_t elem, uint32_t hint);
 /* Unlinks what pos names and gives it back. */
-void htab_remove(struct skep_htab *h, struct htab_stripe *st, const struct htab_pos *pos,
-		 uint32_t hint);
+void htab_remove(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
+		 const struct htab_pos *pos, uint32_t hint);
 
 int htab_create(struct skep_map *map, bool lru, bool partitioned);
 void htab_destroy(struct skep_map *map);

@@ -14,8 +14,8 @@
 
 #define load(p) atomic_load_explicit(p, memory_order_acquire)
 
-/* Elements looked at with regard to their ref bits, before any will do. It bounds what
- * one update can cost when everything was used since the last turn. */
+/* Elements looked at with regard to their ref bits, before any will do: a turn, or this many.
+ * It bounds what one update can cost when everything was used since the last turn. */
 #define RESPECT 1024u
 /* Elements freed at once in large maps: locks are taken less often then. */
 #define BATCH_MAX 8u
@@ -51,7 +51,7 @@ static bool evict_elem(struct skep_htab *h, uint32_t bucket, uint32_t elem, uint
 		return false;
 	pos = htab_find_elem(h, bucket, elem);
 	if (pos.elem)
-		htab_remove(h, st, &pos, hint);
+		htab_remove(h, st, bucket, &pos, hint);
 	htab_unlock(st);
 	return pos.elem;
 }
@@ -60,6 +60,7 @@ bool htab_evict(struct skep_htab *h, uint32_t hint)
 {
 	uint32_t shard = h->partitioned ? hint : 0, turn = 2 * h->nelems + 1;
 	uint32_t batch = h->map->max_entries / 512 + 1, freed = 0;
+	uint32_t respect = h->nelems < RESPECT ? h->nelems : RESPECT;
 	_Atomic uint32_t *clock = &h->shards[shard].clock;
 
 	if (h->partitioned || batch > BATCH_MAX)
@@ -74,7 +75,7 @@ bool htab_evict(struct skep_htab *h, uint32_t hint)
 			continue;
 		if (h->partitioned && (load(&node->lru) & HTAB_HOME_MASK) != shard)
 			continue;
-		if (take_ref(h, bucket, elem) && i < RESPECT)
+		if (take_ref(h, bucket, elem) && i < respect)
 			continue;
 		freed += evict_elem(h, bucket, elem, hint);
 	}

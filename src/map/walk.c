@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Walking a hash table: the next key, for_each, batches. Elements come in the
- * order bucket by bucket, slots first, then the chain. An element never moves, so
- * a walk meets every element that stays in the map from its beginning to its end.
+ * order bucket by bucket; an element never moves to another, nor to another slot,
+ * so a walk meets every key that stays in the map from its beginning to its end.
  */
 #include "map/htab.h"
 
@@ -23,45 +23,87 @@ static uint32_t skip_unbacked(const struct skep_htab *h, uint32_t bucket)
 	return bucket;
 }
 
-/* Copies the key of the first element in bucket behind slot `slot` (-1: from the start) or
- * behind the chained element `at` + 1. 1: copied, 0: none left, -EAGAIN: it changed. */
-static int key_after(struct skep_htab *h, uint32_t bucket, int slot, uint32_t at, void *out)
-{
-	struct htab_bucket *b = &h->buckets[bucket];
-	uint32_t size = h->map->key_size;
+/* The least key so far of those behind a given one. */
+struct least {
+	struct skep_htab *h;
+	const void *after; /* key; NULL: from the start */
+	uint32_t after_tag, tag;
 	struct htab_ref ref;
-	uint64_t chain;
+};
 
-	for (int i = slot + 1; !at && i < HTAB_SLOTS; i++) {
+static int compare(const struct least *l, uint32_t tag, const void *a, uint32_t other_tag,
+		   const void *b)
+{
+	if (tag != other_tag)
+		return tag < other_tag ? -1 : 1;
+	return skep_compare_racy(a, b, l->h->map->key_size);
+}
+
+static int consider(struct least *l, uint32_t tag, const struct htab_ref *ref)
+{
+	const void *key = htab_key(l->h, ref->elem - 1);
+
+	if (l->after && compare(l, tag, key, l->after_tag, l->after) <= 0)
+		return htab_still(ref) ? 0 : -EAGAIN;
+	if (l->ref.elem && compare(l, tag, key, l->tag, htab_key(l->h, l->ref.elem - 1)) >= 0)
+		return htab_still(ref) ? 0 : -EAGAIN;
+	l->ref = *ref;
+	l->tag = tag;
+	return 0;
+}
+
+/*
+ * Copies the key that follows `after` in bucket. Inside a bucket keys are walked in the order
+ * of their hash bits and bytes, not of their slots: a key that was deleted and came back in
+ * another slot while a caller held it must not make the caller miss others. 1: copied, 0:
+ * none left, -EAGAIN: it changed.
+ */
+static int key_after(struct skep_htab *h, uint32_t bucket, const void *after, void *out)
+{
+	struct least l = {.h = h, .after = after};
+	struct htab_bucket *b = &h->buckets[bucket];
+	uint64_t chain = load(&b->chain);
+	uint32_t at = (uint32_t)chain, steps;
+	struct htab_ref ref;
+	int err = 0;
+
+	if (after)
+		l.after_tag = (uint32_t)(htab_hash(h, after) >> 33);
+	for (int i = 0; i < HTAB_SLOTS && !err; i++) {
 		uint64_t w = load(&b->slot[i]);
 
 		if ((uint32_t)w - 1 >= h->nelems)
 			continue;
 		ref = (struct htab_ref){(uint32_t)w, &b->slot[i], w};
-		skep_copy_racy(out, htab_key(h, ref.elem - 1), size);
-		return htab_still(&ref) ? 1 : -EAGAIN;
+		err = consider(&l, (uint32_t)(w >> 32) & HTAB_TAG_MASK, &ref);
 	}
-	chain = load(&b->chain);
-	at = at ? load(&h->nodes[at - 1].next) : (uint32_t)chain;
-	if (!at || at - 1 >= h->nelems)
-		return load(&b->chain) == chain ? 0 : -EAGAIN;
-	ref = (struct htab_ref){at, &b->chain, chain};
-	skep_copy_racy(out, htab_key(h, at - 1), size);
-	return htab_still(&ref) ? 1 : -EAGAIN;
+	for (steps = 0; at && at - 1 < h->nelems && steps < h->nelems && !err; steps++) {
+		ref = (struct htab_ref){at, &b->chain, chain};
+		err = consider(&l, load(&h->nodes[at - 1].tag), &ref);
+		at = load(&h->nodes[at - 1].next);
+	}
+	if (err)
+		return err;
+	if (l.ref.elem)
+		skep_copy_racy(out, htab_key(h, l.ref.elem - 1), h->map->key_size);
+	if ((l.ref.elem && !htab_still(&l.ref)) || load(&b->chain) != chain)
+		return -EAGAIN;
+	return l.ref.elem != 0;
 }
 
-static int first_from(struct skep_htab *h, uint32_t bucket, void *out)
+static int first_from(struct skep_htab *h, uint32_t bucket, const void *after, void *out)
 {
 	int tries = 0;
 
 	for (bucket = skip_unbacked(h, bucket); bucket < h->nbuckets;) {
-		int got = key_after(h, bucket, -1, 0, out);
+		int got = key_after(h, bucket, after, out);
 
 		if (got > 0)
 			return 0;
 		if (got < 0 && ++tries < WALK_TRIES)
 			continue;
 		tries = 0;
+		after = NULL;
 		bucket = skip_unbacked(h, bucket + 1);
 	}
 	return -ENOENT;
@@ -70,28 +112,11 @@ static int first_from(struct skep_htab *h, uint32_t bucket, void *out)
 int htab_next_key(struct skep_map *map, const void *key, void *next)
 {
 	struct skep_htab *h = htab_of(map);
-	uint32_t bucket;
 
-	if (!key)
-		return first_from(h, 0, next);
-	bucket = (uint32_t)htab_hash(h, key) & h->bmask;
-	for (int tries = 0; tries < WALK_TRIES; tries++) {
-		struct htab_ref ref = htab_find(h, key, false);
-		bool chained = ref.word == &h->buckets[bucket].chain;
-		int got;
-
-		if (!ref.elem)
-			return first_from(h, 0, next);
-		got = key_after(h, bucket,
-				chained ? HTAB_SLOTS - 1
-					: (int)(ref.word - h->buckets[bucket].slot),
-				chained ? ref.elem : 0, next);
-		if (got > 0)
-			return 0;
-		if (!got)
-			break;
-	}
-	return first_from(h, bucket + 1, next);
+	/* A key that is not there (any more) begins anew, as in the kernel. */
+	if (!key || !htab_find(h, key, false).elem)
+		return first_from(h, 0, NULL, next);
+	return first_from(h, (uint32_t)htab_hash(h, key) & h->bmask, key, next);
 }
 
 /* ---- for_each ---- */
@@ -185,7 +210,7 @@ struct batch {
 	uint8_t *key, *value;
 };
 
-static int take(struct batch *bt, struct htab_stripe *st, struct htab_pos *pos)
+static int take(struct batch *bt, struct htab_stripe *st, uint32_t bucket, struct htab_pos *pos)
 {
 	struct skep_map *map = bt->map;
 	struct skep_htab *h = htab_of(map);
@@ -199,7 +224,7 @@ static int take(struct batch *bt, struct htab_stripe *st, struct htab_pos *pos)
 		return -EFAULT;
 	bt->total++;
 	if (bt->delete)
-		htab_remove(h, st, pos, bt->env ? bt->env->cpu : 0);
+		htab_remove(h, st, bucket, pos, bt->env ? bt->env->cpu : 0);
 	return 0;
 }
 
@@ -228,7 +253,7 @@ static int take_chain(struct batch *bt, struct htab_stripe *st, uint32_t bucket)
 		if (!at || at - 1 >= h->nelems)
 			break;
 		at = load_relaxed(&h->nodes[at - 1].next);
-		err = take(bt, st, &pos);
+		err = take(bt, st, bucket, &pos);
 	}
 	return err;
 }
@@ -253,7 +278,7 @@ static int take_bucket(struct batch *bt, uint32_t *place)
 			err = 1;
 			break;
 		}
-		err = take(bt, st, &pos);
+		err = take(bt, st, bucket, &pos);
 	}
 	if (!err)
 		err = take_chain(bt, st, bucket);
