@@ -118,6 +118,24 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@
 # These drive the command.
 $(filter $(BUILD)/test/test_cmd%,$(TESTS)): | $(BUILD)/skep
+# The programs of bench_exec: for the machine, for skep and for the kernel.
+BPF_CLANG ?= clang
+BENCH_PROGS := $(patsubst bench/progs/%.c,$(BUILD)/bench/progs/%,$(wildcard bench/progs/*.c))
+$(BUILD)/bench/progs/%.native.o: bench/progs/%.c bench/progs/bench.h
+	@mkdir -p $(@D)
+	$(BPF_CLANG) -O2 -Dprog=native_$* -c $< -o $@
+$(BUILD)/bench/progs/%.user.bin: bench/progs/%.c bench/progs/bench.h
+	@mkdir -p $(@D)
+	$(BPF_CLANG) -O2 -target bpf -mcpu=v3 -c $< -o $@.o
+	llvm-objcopy -O binary --only-section=bpf $@.o $@
+$(BUILD)/bench/progs/%.kernel.bin: bench/progs/%.c bench/progs/bench.h
+	@mkdir -p $(@D)
+	$(BPF_CLANG) -O2 -DKERNEL -target bpf -mcpu=v3 -c $< -o $@.o
+	llvm-objcopy -O binary --only-section=bpf $@.o $@
+$(BUILD)/bench/bench_exec: $(call obj,bench/bench_exec.c test/kern.c) $(BENCH_PROGS:%=%.native.o) \
+		$(BUILD)/libskep.a | $(BENCH_PROGS:%=%.user.bin) $(BENCH_PROGS:%=%.kernel.bin)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -lm -o $@
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
