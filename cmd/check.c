@@ -7,6 +7,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "out.h"
@@ -47,6 +48,9 @@ static int parse(struct check *c, int argc, char **argv)
 {
 	int o;
 
+	if (session_default(&c->s))
+		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
+			      getenv("SKEP_RUNTIME"));
 	while ((o = getopt_long(argc, argv, "p:vh", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':

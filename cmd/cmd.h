@@ -86,6 +86,8 @@ struct session {
 
 /* Parses the argument of --runtime: 0 or -EINVAL. */
 int session_runtime(struct session *s, const char *name);
+/* Sets the runtime that the environment's SKEP_RUNTIME asks for: 0 or -EINVAL. */
+int session_default(struct session *s);
 /* Compiles (showing diagnostics), opens the runtime, opens the object: 0 or -errno, with
  * s->err complained about. */
 int session_open(struct session *s);

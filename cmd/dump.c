@@ -57,6 +57,9 @@ static int parse(struct dump *d, int argc, char **argv)
 {
 	int o;
 
+	if (session_default(&d->s))
+		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
+			      getenv("SKEP_RUNTIME"));
 	while ((o = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
 		switch (o) {
 		case O_BYTECODE:

@@ -72,6 +72,9 @@ static int parse(struct run *r, int argc, char **argv)
 	int c;
 
 	r->repeat = 1;
+	if (session_default(&r->s))
+		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
+			      getenv("SKEP_RUNTIME"));
 	while ((c = getopt_long(argc, argv, "c:w:p:n:m:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':

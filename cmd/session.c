@@ -27,6 +27,13 @@ int session_runtime(struct session *s, const char *name)
 	return 0;
 }
 
+int session_default(struct session *s)
+{
+	const char *name = getenv("SKEP_RUNTIME");
+
+	return name && name[0] ? session_runtime(s, name) : 0;
+}
+
 static char *copy(const char *text)
 {
 	return text ? strdup(text) : NULL;
