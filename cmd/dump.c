@@ -115,7 +115,7 @@ static bool name_call(void *arg, const struct bpf_insn *in, char *buf, size_t le
 	name = skep_helper_name((uint32_t)in->imm);
 	if (!name)
 		return false;
-	snprintf(buf, len, "%s#%d", name, in->imm);
+	snprintf(buf, len, "bpf_%s#%d", name, in->imm);
 	return true;
 }
 

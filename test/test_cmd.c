@@ -293,7 +293,7 @@ static void test_hostile_objects(void **state)
 				     "bpf_map_lookup_elem(&m, &k) ? 1 : 2; }\n";
 	const char *objects[2];
 	uint32_t seed = 12345;
-	int rounds = (int)scaled(60);
+	int rounds = (int)scaled(40);
 
 	objects[0] = object("pass.o", pass_source, "-g");
 	objects[1] = object("legacy.o", legacy, "-g");
@@ -387,7 +387,7 @@ static void test_run_options(void **state)
 		assert_int_equal(json_count(v, "maps"), 1);
 		assert_int_equal(json_count(v, "maps.sizes"), 2);
 
-		r = skep_cmd("run %s -c %s -m sizes -m percpu --runtime=%s", prog, capture(),
+		r = skep_cmd("run %s -c %s -m sizes -m percpu --runtime %s", prog, capture(),
 			     runtimes[i]);
 		assert_int_equal(r->status, 0);
 		says(r->out, "XDP_PASS");
