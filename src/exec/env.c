@@ -63,6 +63,7 @@ void skep_env_close(struct skep_env *env)
 	env->ctx = NULL;
 	env->checker = NULL;
 	env->jit_stack = NULL;
+	env->nreserved = 0;
 	env->tail_calls = 0;
 	env->no_reclaim = false;
 	env->redirect = (struct skep_redirect){0};
@@ -79,6 +80,6 @@ void skep_envs_free(struct skep *skep)
 		next = env->next;
 		free(env->scratch);
 		free(env->reserved);
-	free(env);
+		free(env);
 	}
 }
