@@ -341,7 +341,7 @@ long skep_cmd_info(struct skep_call *c)
 	int err = skep_object_get(c->skep, (int)c->attr.info.bpf_fd, SKEP_KIND_NONE, &obj);
 
 	if (err)
-		return err;
+		return err == -EBADF ? -EBADFD : err; /* as the kernel has it, only here */
 	switch (obj->kind) {
 	case SKEP_KIND_PROG:
 		err = prog_info(c, (struct skep_prog *)obj);

@@ -14,7 +14,7 @@
 /* ---- Attach types ---- */
 
 /* Program type + 1 by attach type, 0: none; targets: what the attach type is attached to. */
-enum target { NOWHERE, CGROUP, NETNS, SOCKMAP, NETDEV, LIRC };
+enum target { NOWHERE, CGROUP, NETNS, SOCKMAP, NETDEV, NETKIT, LIRC };
 #define ROW(type, where)                                                                           \
 	{                                                                                          \
 		BPF_PROG_TYPE_##type, where                                                        \
@@ -49,7 +49,7 @@ static const struct {
 	[BPF_TRACE_FENTRY] = ROW(TRACING, NOWHERE),
 	[BPF_TRACE_FEXIT] = ROW(TRACING, NOWHERE),
 	[BPF_MODIFY_RETURN] = ROW(TRACING, NOWHERE),
-	[BPF_LSM_MAC] = ROW(LSM, NOWHERE),
+	[BPF_LSM_MAC] = ROW(LSM, CGROUP),
 	[BPF_TRACE_ITER] = ROW(TRACING, NOWHERE),
 	[BPF_CGROUP_INET4_GETPEERNAME] = ROW(CGROUP_SOCK_ADDR, CGROUP),
 	[BPF_CGROUP_INET6_GETPEERNAME] = ROW(CGROUP_SOCK_ADDR, CGROUP),
@@ -67,8 +67,8 @@ static const struct {
 	[BPF_CGROUP_UNIX_RECVMSG] = ROW(CGROUP_SOCK_ADDR, CGROUP),
 	[BPF_CGROUP_UNIX_GETPEERNAME] = ROW(CGROUP_SOCK_ADDR, CGROUP),
 	[BPF_CGROUP_UNIX_GETSOCKNAME] = ROW(CGROUP_SOCK_ADDR, CGROUP),
-	[BPF_NETKIT_PRIMARY] = ROW(SCHED_CLS, NETDEV),
-	[BPF_NETKIT_PEER] = ROW(SCHED_CLS, NETDEV),
+	[BPF_NETKIT_PRIMARY] = ROW(SCHED_CLS, NETKIT),
+	[BPF_NETKIT_PEER] = ROW(SCHED_CLS, NETKIT),
 };
 
 static uint32_t prog_type_of(uint32_t attach_type)
@@ -108,7 +108,7 @@ static int check_attach_type(const struct skep_prog *prog, uint32_t type)
 		return known ? 0 : -EINVAL;
 	}
 	case BPF_PROG_TYPE_SCHED_CLS:
-		return target_of(type) == NETDEV ? 0 : -EINVAL;
+		return target_of(type) == NETDEV || target_of(type) == NETKIT ? 0 : -EINVAL;
 	default:
 		return owner != BPF_PROG_TYPE_UNSPEC && owner == prog->type ? 0 : -EINVAL;
 	}
@@ -142,7 +142,7 @@ static int create_without_hook(const struct skep_prog *prog, const union bpf_att
 			       ? -EINVAL
 			       : -EBADF;
 	case BPF_PROG_TYPE_SCHED_CLS:
-		return -ENODEV;
+		return no_target(a->link_create.attach_type);
 	case BPF_PROG_TYPE_PERF_EVENT:
 	case BPF_PROG_TYPE_TRACEPOINT:
 		return flags ? -EINVAL : -EBADF;
@@ -330,21 +330,22 @@ long skep_cmd_prog_detach(struct skep_call *c)
 
 	if (ptype == BPF_PROG_TYPE_UNSPEC)
 		return -EINVAL;
-	if (where == NETDEV || where == CGROUP) {
-		uint32_t ok = where == CGROUP ? CGROUP_FLAGS : MPROG_FLAGS;
-		if (where == NETDEV && (a->attach_flags & ~ok))
-			return -EINVAL;
-		if (where == NETDEV && a->attach_bpf_fd) {
-			int err = skep_get_prog(c->skep, a->attach_bpf_fd, &prog);
-			if (err)
-				return err;
-			bool right = prog->type == ptype;
-			skep_object_put(&prog->obj);
-			if (!right)
-				return -EINVAL;
-		}
-	} else if (a->attach_flags || a->relative_fd || a->expected_revision) {
+	if (where == NETDEV && (a->attach_flags & ~MPROG_FLAGS))
 		return -EINVAL;
+	if (where != NETDEV && (a->attach_flags || a->relative_fd))
+		return -EINVAL;
+	if (where != NETDEV && where != CGROUP && a->expected_revision)
+		return -EINVAL;
+	if (where == NETNS)
+		return -EINVAL; /* nothing is attached there */
+	if (where == NETDEV && a->attach_bpf_fd) {
+		int err = skep_get_prog(c->skep, a->attach_bpf_fd, &prog);
+		if (err)
+			return err;
+		bool right = prog->type == ptype;
+		skep_object_put(&prog->obj);
+		if (!right)
+			return -EINVAL;
 	}
 	return no_target(a->attach_type);
 }

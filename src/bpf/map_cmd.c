@@ -325,7 +325,7 @@ long skep_cmd_map_freeze(struct skep_call *c)
 	map = (struct skep_map *)obj;
 	if (map->fields.n)
 		err = -SKEP_ENOTSUPP;
-	else if (!writable)
+	else if (!writable || atomic_load(&map->frozen))
 		err = -EPERM;
 	else if (!atomic_compare_exchange_strong(&map->frozen, &no, true))
 		err = -EBUSY;

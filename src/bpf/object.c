@@ -150,6 +150,8 @@ static const char *const memfd_names[SKEP_KIND_MAX] = {
 	[SKEP_KIND_PROG] = "bpf-prog",
 	[SKEP_KIND_LINK] = "bpf_link",
 	[SKEP_KIND_BTF] = "btf",
+	[SKEP_KIND_PERF] = "bpf-perf",
+	[SKEP_KIND_STATS] = "bpf-stats",
 };
 
 int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind kind, int fd)

@@ -274,10 +274,10 @@ long skep_cmd_pin(struct skep_call *c)
 	if (!(c->attr.file_flags & BPF_F_PATH_FD) && c->attr.path_fd)
 		return -EINVAL;
 	int err = skep_check_owner(c->skep);
-	if (!err)
-		err = skep_object_get(c->skep, (int)c->attr.bpf_fd, SKEP_KIND_NONE, &obj);
 	if (err)
 		return err;
+	if (skep_object_get(c->skep, (int)c->attr.bpf_fd, SKEP_KIND_NONE, &obj))
+		return -EINVAL;
 	if (obj->kind != SKEP_KIND_MAP && obj->kind != SKEP_KIND_PROG &&
 	    obj->kind != SKEP_KIND_LINK)
 		err = -EINVAL;

@@ -171,7 +171,7 @@ static int read_program(struct load *l)
 	license[LICENSE_MAX - 1] = 0;
 	prog->gpl = gpl_compatible(license);
 	if (a->signature)
-		return -EKEYREJECTED; /* no keyring here trusts anyone */
+		return -EOPNOTSUPP; /* as a kernel without signature checks */
 	if (a->prog_ifindex)
 		return -EINVAL; /* no device here takes programs */
 	if (a->prog_type >= skep_nprog_types || !skep_prog_types[a->prog_type].name)
@@ -256,11 +256,8 @@ static int read_debug_info(struct load *l)
 	struct skep_prog *prog = l->prog;
 	int err;
 
-	if (!a->func_info_cnt && !a->line_info_cnt) {
-		if (a->core_relo_cnt)
-			return -EINVAL;
+	if (!a->func_info_cnt && !a->line_info_cnt)
 		return 0;
-	}
 	err = skep_get_btf(l->c->skep, a->prog_btf_fd, &prog->btf);
 	if (err)
 		return err;

@@ -103,14 +103,16 @@ int skep_copy_name(char *dst, const char *src)
 {
 	memset(dst, 0, BPF_OBJ_NAME_LEN);
 	for (unsigned i = 0; i < BPF_OBJ_NAME_LEN; i++) {
-		char ch = src[i];
+		uint8_t ch = (uint8_t)src[i];
 		if (!ch)
 			return 0;
+		/* The kernel's letters are those of Latin-1. */
 		bool ok = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
-			  (ch >= '0' && ch <= '9') || ch == '_' || ch == '.';
+			  (ch >= '0' && ch <= '9') || ch == '_' || ch == '.' ||
+			  (ch >= 0xc0 && ch != 0xd7 && ch != 0xf7);
 		if (!ok)
 			return -EINVAL;
-		dst[i] = ch;
+		dst[i] = src[i];
 	}
 	return -EINVAL;
 }

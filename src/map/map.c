@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "map/map.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 
+#include "bpf/call.h"
 #include "btf/btf.h"
 #include "map/access.h"
 #include "map/types.h"
@@ -30,19 +30,6 @@ const struct skep_map_ops *const skep_map_types[] = {
 	[BPF_MAP_TYPE_HASH_OF_MAPS] = &skep_map_hash_of_maps,
 };
 const uint32_t skep_nmap_types = sizeof(skep_map_types) / sizeof(skep_map_types[0]);
-
-/* Letters, digits, '_' and '.', terminated within the field. */
-static int copy_name(char *dst, const char *src)
-{
-	for (size_t i = 0; i < BPF_OBJ_NAME_LEN; i++) {
-		if (!src[i])
-			return 0;
-		if (!isalnum((unsigned char)src[i]) && src[i] != '_' && src[i] != '.')
-			return -EINVAL;
-		dst[i] = src[i];
-	}
-	return -EINVAL;
-}
 
 /* What holds for every type; the type's own check follows. */
 static int check_attr(const union bpf_attr *attr)
@@ -119,6 +106,8 @@ static int attach_inner(struct skep_map *map, const struct skep_map *inner)
 {
 	struct skep_map *t;
 
+	if (inner->inner)
+		return -EINVAL; /* one level only */
 	if (!inner->ops->is_inner_ok)
 		return -SKEP_ENOTSUPP;
 	t = calloc(1, sizeof(*t));
@@ -176,7 +165,7 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 	    attr->map_type == BPF_MAP_TYPE_HASH_OF_MAPS)
 		err = inner ? attach_inner(map, inner) : -EBADF;
 	if (!err)
-		err = copy_name(map->name, attr->map_name);
+		err = skep_copy_name(map->name, attr->map_name);
 	if (!err)
 		err = attach_btf(map, attr, btf);
 	if (!err)
