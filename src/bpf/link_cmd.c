@@ -49,7 +49,7 @@ static const struct {
 	[BPF_TRACE_FENTRY] = ROW(TRACING, NOWHERE),
 	[BPF_TRACE_FEXIT] = ROW(TRACING, NOWHERE),
 	[BPF_MODIFY_RETURN] = ROW(TRACING, NOWHERE),
-	[BPF_LSM_MAC] = ROW(LSM, CGROUP),
+	[BPF_LSM_MAC] = ROW(LSM, NOWHERE),
 	[BPF_TRACE_ITER] = ROW(TRACING, NOWHERE),
 	[BPF_CGROUP_INET4_GETPEERNAME] = ROW(CGROUP_SOCK_ADDR, CGROUP),
 	[BPF_CGROUP_INET6_GETPEERNAME] = ROW(CGROUP_SOCK_ADDR, CGROUP),
@@ -336,6 +336,8 @@ long skep_cmd_prog_detach(struct skep_call *c)
 		return -EINVAL;
 	if (where != NETDEV && where != CGROUP && a->expected_revision)
 		return -EINVAL;
+	if (a->attach_type == BPF_LSM_MAC)
+		return -EBADF; /* taken for a cgroup's */
 	if (where == NETNS)
 		return -EINVAL; /* nothing is attached there */
 	if (where == NETDEV && a->attach_bpf_fd) {

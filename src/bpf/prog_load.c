@@ -250,7 +250,7 @@ static int bind_fd_array(struct load *l)
 	return 0;
 }
 
-static int read_debug_info(struct load *l)
+static int read_func_info(struct load *l)
 {
 	const union bpf_attr *a = &l->c->attr;
 	struct skep_prog *prog = l->prog;
@@ -266,9 +266,19 @@ static int read_debug_info(struct load *l)
 	err = skep_btf_check_func_info(prog->btf, a, &l->log, &prog->func_info, &prog->nfunc_info);
 	if (err == -E2BIG && skep_call_put(l->c, func_info_rec_size, sizeof(*prog->func_info)))
 		err = -EFAULT;
-	if (!err)
-		err = skep_btf_match_func_info(prog->func_info, prog->nfunc_info, l->insns,
-					       a->insn_cnt, &l->log);
+	return err;
+}
+
+static int read_line_info(struct load *l)
+{
+	const union bpf_attr *a = &l->c->attr;
+	struct skep_prog *prog = l->prog;
+	int err;
+
+	if (!prog->btf)
+		return 0;
+	err = skep_btf_match_func_info(prog->func_info, prog->nfunc_info, l->insns, a->insn_cnt,
+				       &l->log);
 	if (err)
 		return err;
 	err = skep_btf_check_line_info(prog->btf, a, l->insns, a->insn_cnt, &l->log,
@@ -283,6 +293,38 @@ static int read_debug_info(struct load *l)
 	return err;
 }
 
+static int check_sleepable(struct load *l)
+{
+	const char *text = NULL;
+
+	if (l->prog->type == BPF_PROG_TYPE_SYSCALL && !l->prog->sleepable)
+		text = "Syscall programs can only be sleepable\n";
+	else if (l->prog->sleepable && l->prog->type != BPF_PROG_TYPE_SYSCALL &&
+		 l->prog->type != BPF_PROG_TYPE_KPROBE)
+		text = "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can "
+		       "be sleepable\n";
+	if (!text)
+		return 0;
+	skep_log_printf(&l->log, "%s", text);
+	return -EINVAL;
+}
+
+static int phase(void *arg, enum skep_load_phase at)
+{
+	int err;
+
+	switch (at) {
+	case SKEP_LOAD_BEGIN:
+		err = bind_fd_array(arg);
+		return err ? err : read_func_info(arg);
+	case SKEP_LOAD_SUBPROGS:
+		return read_line_info(arg);
+	case SKEP_LOAD_CFG:
+		return check_sleepable(arg);
+	}
+	return 0;
+}
+
 /* ---- Verify, compile ---- */
 
 static int verify(struct load *l)
@@ -294,6 +336,7 @@ static int verify(struct load *l)
 		.ninsns = a->insn_cnt,
 		.fd_array = skep_user_ptr(a->fd_array),
 		.get_map = get_map,
+		.phase = phase,
 		.arg = l,
 		.privileged = skep_privileged(l->c->skep),
 		.strict_alignment = a->prog_flags & BPF_F_STRICT_ALIGNMENT,
@@ -305,11 +348,7 @@ static int verify(struct load *l)
 
 	if (err)
 		return err;
-	err = bind_fd_array(l);
-	if (!err)
-		err = read_debug_info(l);
-	if (!err)
-		err = skep_verify(l->prog, &in, &stats);
+	err = skep_verify(l->prog, &in, &stats);
 	for (uint32_t i = 0; i < l->nbound && !err; i++)
 		err = skep_prog_add_map(l->prog, l->bound[i]);
 	l->prog->verified_insns = (uint32_t)stats.insns_processed;

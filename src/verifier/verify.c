@@ -217,18 +217,29 @@ static int finish(struct venv *env)
 	return err;
 }
 
+static int loading(struct venv *env, enum skep_load_phase phase)
+{
+	return env->in->phase ? env->in->phase(env->in->arg, phase) : 0;
+}
+
 static int run_phases(struct venv *env)
 {
-	int err = skep_v_find_subprogs(env);
+	int err = loading(env, SKEP_LOAD_BEGIN);
 
 	if (!err)
+		err = skep_v_find_subprogs(env);
+	if (!err)
 		err = skep_v_check_subprogs(env);
+	if (!err)
+		err = loading(env, SKEP_LOAD_SUBPROGS);
 	if (err)
 		return err;
 	read_funcs(env);
 	err = skep_v_resolve_loads(env);
 	if (!err)
 		err = skep_v_check_cfg(env);
+	if (!err)
+		err = loading(env, SKEP_LOAD_CFG);
 	if (!err)
 		err = skep_v_sccs(env);
 	if (!err)
