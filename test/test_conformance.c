@@ -528,6 +528,246 @@ static int rnd_program(struct bpf_insn *out)
 	return n;
 }
 
+/*
+ * Programs like those that compilers make: memory through pointers and indexes,
+ * rotations, read-modify-write, constant loops, calls. R9 is the memory, R8 counts
+ * loops, the rest is free.
+ */
+#define ARRAY 64 /* bytes of stack used as an array, below the slots */
+
+static uint8_t reg07(void)
+{
+	return rnd(8);
+}
+
+static int alu(struct bpf_insn *out, bool is64, uint8_t op, uint8_t dst, int src, int32_t imm)
+{
+	out->code = (is64 ? BPF_ALU64 : BPF_ALU) | op | (src >= 0 ? BPF_X : BPF_K);
+	out->dst_reg = dst;
+	out->src_reg = src >= 0 ? src : 0;
+	out->off = 0;
+	out->imm = src >= 0 ? 0 : imm;
+	return 1;
+}
+
+static int chunk_rotate(struct bpf_insn *out)
+{
+	uint8_t x = reg07(), t = reg07();
+	bool w = rnd(2), swap = rnd(2);
+	int bits = w ? 64 : 32, k = 1 + rnd(bits - 1), n = 0;
+	static const uint8_t joins[] = {BPF_OR, BPF_ADD, BPF_XOR};
+
+	n += alu(out + n, w, BPF_MOV, t, x, 0);
+	n += alu(out + n, w, swap ? BPF_RSH : BPF_LSH, rnd(2) ? t : x, -1, k);
+	if (rnd(4) == 0)
+		n += alu(out + n, rnd(2), BPF_ADD, reg07(), reg07(), 0);
+	n += alu(out + n, w, swap ? BPF_LSH : BPF_RSH, out[1].dst_reg == t ? x : t, -1, bits - k);
+	n += alu(out + n, rnd(8) ? w : !w, joins[rnd(3)], rnd(2) ? t : x, rnd(2) ? x : t, 0);
+	return n;
+}
+
+static int chunk_extend(struct bpf_insn *out)
+{
+	uint8_t x = reg07();
+	bool w = rnd(2);
+	int k = w ? (rnd(2) ? 32 : 48 + 8 * rnd(2)) : 16 + 8 * rnd(2), n = 0;
+
+	n += alu(out + n, w, BPF_LSH, x, -1, k);
+	if (rnd(4) == 0)
+		n += alu(out + n, rnd(2), BPF_ADD, reg07(), reg07(), 0);
+	n += alu(out + n, w, rnd(2) ? BPF_RSH : BPF_ARSH, x, -1, k);
+	return n;
+}
+
+static const uint8_t mem_sizes[] = {BPF_B, BPF_H, BPF_W, BPF_DW};
+
+static int chunk_memory(struct bpf_insn *out)
+{
+	static const uint8_t ops[] = {BPF_ADD, BPF_SUB, BPF_AND, BPF_OR, BPF_XOR, BPF_MUL};
+	uint8_t size = mem_sizes[rnd(4)], bytes = 1 << (size == BPF_B   ? 0
+							: size == BPF_H ? 1
+							: size == BPF_W ? 2
+									: 3);
+	int off = bytes * (int)rnd(80 / bytes), n = 0;
+	uint8_t t = reg07(), op = ops[rnd(sizeof(ops))];
+	bool w = rnd(3) ? size == BPF_DW : rnd(2);
+
+	out[n++] = INSN(BPF_LDX | (size != BPF_DW && rnd(4) == 0 ? BPF_MEMSX : BPF_MEM) | size, t,
+			9, off, 0);
+	if (rnd(4) == 0)
+		n += alu(out + n, rnd(2), BPF_ADD, reg07(), reg07(), 0);
+	if (rnd(6) == 0)
+		out[n++] =
+			INSN(BPF_STX | BPF_MEM | size, 9, reg07(), bytes * (int)rnd(80 / bytes), 0);
+	switch (rnd(5)) {
+	case 0: /* the loaded value as an operand */
+		n += alu(out + n, w, op, reg07(), t, 0);
+		break;
+	case 1: /* read, modify, write */
+		n += alu(out + n, w, op, t, rnd(2) ? (int)reg07() : -1, (int32_t)rnd_value());
+		out[n++] = INSN(BPF_STX | BPF_MEM | size, 9, t, off, 0);
+		break;
+	case 2:
+		out[n++] = INSN((rnd(2) ? BPF_ALU64 | BPF_END : BPF_ALU | BPF_END | BPF_TO_BE), t,
+				0, 0, 16 << rnd(3));
+		break;
+	case 3: { /* a comparison */
+		static const uint8_t j[] = {BPF_JEQ,  BPF_JNE,  BPF_JGT, BPF_JLE,
+					    BPF_JSGT, BPF_JSLE, BPF_JSET};
+
+		out[n] = INSN((rnd(2) ? BPF_JMP : BPF_JMP32) | j[rnd(sizeof(j))], t, 0, 2,
+			      (int32_t)rnd_value());
+		if (rnd(2)) {
+			out[n].code |= BPF_X;
+			out[n].src_reg = reg07();
+			out[n].imm = 0;
+		}
+		n++;
+		n += alu(out + n, rnd(2), BPF_MOV, reg07(), rnd(2) ? (int)reg07() : -1,
+			 (int32_t)rnd_value());
+		n += alu(out + n, rnd(2), BPF_ADD, reg07(), reg07(), 0);
+		break;
+	}
+	default:
+		break;
+	}
+	if (rnd(2))
+		n += alu(out + n, rnd(2), BPF_MOV, t, -1, (int32_t)rnd_value()); /* dead now */
+	return n;
+}
+
+/* An element of the array on the stack, by a variable index. */
+static int chunk_index(struct bpf_insn *out)
+{
+	uint8_t x = reg07(), p = (x + 1 + rnd(7)) % 8, shift = rnd(4);
+	uint8_t size = shift == 0 ? BPF_B : shift == 1 ? BPF_H : shift == 2 ? BPF_W : BPF_DW;
+	int base = -8 * (SLOTS + 2) - ARRAY, n = 0;
+
+	n += alu(out + n, true, BPF_AND, x, -1, ARRAY / (1 << shift) - 1);
+	if (rnd(2))
+		n += alu(out + n, true, BPF_LSH, x, -1, shift);
+	else
+		size = BPF_B;
+	n += alu(out + n, true, BPF_MOV, p, 10, 0);
+	if (rnd(2)) {
+		n += alu(out + n, true, BPF_ADD, p, -1, base);
+		base = 0;
+	}
+	n += alu(out + n, true, BPF_ADD, p, x, 0);
+	out[n++] = INSN(BPF_LDX | BPF_MEM | size, rnd(2) ? p : reg07(), p, base, 0);
+	/* Pointers must not be computed with or stored. */
+	if (out[n - 1].dst_reg != p)
+		n += alu(out + n, true, BPF_MOV, p, -1, (int32_t)rnd_value());
+	return n;
+}
+
+static int chunk_atomic(struct bpf_insn *out)
+{
+	static const int kinds[] = {BPF_ADD,
+				    BPF_AND,
+				    BPF_OR,
+				    BPF_XOR,
+				    BPF_ADD | BPF_FETCH,
+				    BPF_AND | BPF_FETCH,
+				    BPF_OR | BPF_FETCH,
+				    BPF_XOR | BPF_FETCH,
+				    BPF_XCHG,
+				    BPF_CMPXCHG};
+	bool w = rnd(2);
+
+	*out = INSN(BPF_STX | BPF_ATOMIC | (w ? BPF_DW : BPF_W), 10, reg07(),
+		    -8 * (1 + (int)rnd(SLOTS)), kinds[rnd(10)]);
+	return 1;
+}
+
+static int chunk(struct bpf_insn *out)
+{
+	switch (rnd(9)) {
+	case 0:
+		return chunk_rotate(out);
+	case 1:
+		return chunk_extend(out);
+	case 2:
+	case 3:
+	case 4:
+		return chunk_memory(out);
+	case 5:
+		return chunk_index(out);
+	case 6:
+		return chunk_atomic(out);
+	default:
+		do {
+			*out = rnd_alu();
+		} while (out->dst_reg > 7 || (BPF_SRC(out->code) == BPF_X && out->src_reg > 7));
+		return 1;
+	}
+}
+
+static int load_all(struct bpf_insn *out, int from, int to)
+{
+	int n = 0;
+
+	for (int r = from; r <= to; r++)
+		out[n++] = INSN(BPF_LDX | BPF_MEM | BPF_DW, r, 9, 8 * r, 0);
+	return n;
+}
+
+/* Its stack: slots that atomics use, and the array. */
+static int fill_stack(struct bpf_insn *out)
+{
+	int n = 0;
+
+	for (int i = 0; i < SLOTS + 2 + ARRAY / 8; i++)
+		out[n++] =
+			INSN(BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8 * (i + 1), (int32_t)rnd_value());
+	return n;
+}
+
+static int rnd_compiled(struct bpf_insn *out)
+{
+	int n = 0, loop = -1, call = -1, chunks = 2 + rnd(10);
+	uint32_t live = rnd(256) | rnd(256);
+
+	n += alu(out + n, true, BPF_MOV, 9, 1, 0);
+	n += fill_stack(out + n);
+	n += load_all(out + n, 0, 7);
+	if (rnd(2)) {
+		n += alu(out + n, true, BPF_MOV, 8, -1, 0);
+		loop = n;
+	}
+	for (int i = 0; i < chunks; i++)
+		n += chunk(out + n);
+	if (loop >= 0) {
+		n += alu(out + n, true, BPF_ADD, 8, -1, 1);
+		out[n] = INSN(BPF_JMP | BPF_JLT, 8, 0, loop - n - 1, 3);
+		n++;
+	}
+	if (rnd(2)) {
+		call = n++;
+		out[call] = INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
+		n += load_all(out + n, 1, 5);
+		for (int i = 0; i < 2; i++)
+			n += chunk(out + n);
+	}
+	for (int r = 0; r < 8; r++)
+		if (live & 1u << r)
+			out[n++] = INSN(BPF_STX | BPF_MEM | BPF_DW, 9, r, 8 * r, 0);
+	out[n++] = INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	if (call < 0)
+		return n;
+	out[call].imm = n - call - 1;
+	n += alu(out + n, true, BPF_MOV, 0, 1, 0);
+	for (int r = 6; r < 8; r++)
+		n += alu(out + n, rnd(2), BPF_MOV, r, r - 3, 0);
+	for (int i = 0; i < 8; i++) {
+		int k = chunk_rotate(out + n);
+
+		n += rnd(2) ? k : chunk_extend(out + n);
+	}
+	out[n++] = INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	return n;
+}
+
 static double now(void)
 {
 	struct timespec ts;
@@ -542,6 +782,7 @@ static void test_random(void **state)
 	static struct unit u;
 	const char *scale = getenv("SKEP_TEST_SCALE"), *from = getenv("SKEP_TEST_SEED");
 	uint64_t first = from ? strtoull(from, NULL, 0) : 1, i;
+	bool kernel = with_kernel;
 	double until = now() + 2 * (scale ? atof(scale) : 1);
 	char where[64];
 
@@ -549,12 +790,15 @@ static void test_random(void **state)
 	for (i = first; now() < until; i++) {
 		_Alignas(8) uint8_t mem[MEM] = {0};
 
+		/* Loading into the kernel takes most of the time. */
+		with_kernel = kernel && (from || i % 16 < 2);
+
 		seed = i * 0x9e3779b97f4a7c15ull + 1;
 		for (int k = 0; k < 8; k++)
 			rnd(2);
 		snprintf(where, sizeof(where), "random program SKEP_TEST_SEED=%llu",
 			 (unsigned long long)i);
-		unit_open(&u, body, rnd_program(body), where);
+		unit_open(&u, body, i % 2 ? rnd_program(body) : rnd_compiled(body), where);
 		for (int k = 0; k < 4; k++) {
 			for (int r = 0; r < 10; r++) {
 				int64_t v = rnd_value();
@@ -565,6 +809,8 @@ static void test_random(void **state)
 		}
 		unit_close(&u);
 	}
+	with_kernel = kernel;
+	assert_true(counts.refused * 10 <= i - first);
 	print_message("%llu programs from seed %llu: runs: interpreter %u, compiled %u, kernel %u; "
 		      "%u refused by the kernel\n",
 		      (unsigned long long)(i - first), (unsigned long long)first, counts.interp,
