@@ -230,14 +230,14 @@ static int lock_slow(struct skep_lock *lock, struct skep_parts *parts, uint64_t 
 			skep_cpu_relax();
 			continue;
 		}
+		if (cur && (round == SPINS || round >= SPINS + YIELDS) && !skep_alive(parts, cur) &&
+		    atomic_compare_exchange_strong_explicit(
+			    &lock->owner, &cur, self, memory_order_acquire, memory_order_relaxed))
+			return SKEP_LOCK_DIED;
 		if (round < SPINS + YIELDS) {
 			skep_cpu_yield();
 			continue;
 		}
-		if (cur && !skep_alive(parts, cur) &&
-		    atomic_compare_exchange_strong_explicit(
-			    &lock->owner, &cur, self, memory_order_acquire, memory_order_relaxed))
-			return SKEP_LOCK_DIED;
 		now = skep_clock_mono();
 		if (!start)
 			start = now;
