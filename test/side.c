@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "side.h"
 
+#include <linux/btf.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -44,23 +45,17 @@ int side_const(struct side *s, const void *value, uint32_t size)
 	return (int)err;
 }
 
-long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
-	       const char *license, int *out)
+static long load(struct side *s, union bpf_attr *attr, int *out)
 {
-	union bpf_attr attr = {
-		.prog_type = type,
-		.insns = (uintptr_t)insns,
-		.insn_cnt = n,
-		.license = (uintptr_t)license,
-		.log_level = 1,
-		.log_buf = (uintptr_t)s->log,
-		.log_size = SIDE_LOG,
-		.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,
-	};
 	long fd;
 
+	attr->log_level = 1;
+	attr->log_buf = (uintptr_t)s->log;
+	attr->log_size = SIDE_LOG;
+	if (attr->prog_type == BPF_PROG_TYPE_SYSCALL)
+		attr->prog_flags = BPF_F_SLEEPABLE;
 	s->log[0] = 0;
-	fd = side_bpf(s, BPF_PROG_LOAD, &attr);
+	fd = side_bpf(s, BPF_PROG_LOAD, attr);
 	if (fd < 0)
 		return fd;
 	if (out)
@@ -68,6 +63,63 @@ long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint
 	else
 		close((int)fd);
 	return 0;
+}
+
+long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
+	       const char *license, int *fd)
+{
+	union bpf_attr attr = {.prog_type = type,
+			       .insns = (uintptr_t)insns,
+			       .insn_cnt = n,
+			       .license = (uintptr_t)license};
+
+	return load(s, &attr, fd);
+}
+
+/* int; int (*)(void); two static functions of that type. */
+static const struct {
+	struct btf_header hdr;
+	struct btf_type int_type;
+	uint32_t int_bits;
+	struct btf_type proto, main_fn, callback;
+	char strings[16];
+} two_functions = {
+	.hdr = {.magic = BTF_MAGIC,
+		.version = 1,
+		.hdr_len = sizeof(struct btf_header),
+		.type_len = 4 * sizeof(struct btf_type) + 4,
+		.str_off = 4 * sizeof(struct btf_type) + 4,
+		.str_len = 13},
+	.int_type = {.name_off = 1, .info = BTF_KIND_INT << 24, .size = 4},
+	.int_bits = BTF_INT_SIGNED << 24 | 32,
+	.proto = {.info = BTF_KIND_FUNC_PROTO << 24, .type = 1},
+	.main_fn = {.name_off = 5, .info = BTF_KIND_FUNC << 24, .type = 2},
+	.callback = {.name_off = 10, .info = BTF_KIND_FUNC << 24, .type = 2},
+	.strings = "\0int\0main\0cb",
+};
+
+long side_load_callback(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
+			uint32_t start, int *fd)
+{
+	const struct bpf_func_info info[] = {{0, 3}, {start, 4}};
+	union bpf_attr attr = {.btf = (uintptr_t)&two_functions,
+			       .btf_size = sizeof(struct btf_header) + two_functions.hdr.type_len +
+					   two_functions.hdr.str_len};
+	long btf = side_bpf(s, BPF_BTF_LOAD, &attr), err;
+
+	if (btf < 0)
+		return btf;
+	attr = (union bpf_attr){.prog_type = type,
+				.insns = (uintptr_t)insns,
+				.insn_cnt = n,
+				.license = (uintptr_t) "GPL",
+				.prog_btf_fd = (uint32_t)btf,
+				.func_info = (uintptr_t)info,
+				.func_info_cnt = 2,
+				.func_info_rec_size = sizeof(info[0])};
+	err = load(s, &attr, fd);
+	close((int)btf);
+	return err;
 }
 
 long side_run(struct side *s, int fd, void *ctx, uint32_t size, uint32_t *retval)

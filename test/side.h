@@ -24,6 +24,10 @@ int side_const(struct side *s, const void *value, uint32_t size);
 /* Loads a program; 0 or -errno. The descriptor is closed again unless fd takes it. */
 long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
 	       const char *license, int *fd);
+/* The same for a program of two functions, the second a callback from insns[start] on: with
+ * the BTF that this takes. */
+long side_load_callback(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
+			uint32_t start, int *fd);
 /* Runs a SYSCALL program on ctx, which it may change. */
 long side_run(struct side *s, int fd, void *ctx, uint32_t size, uint32_t *retval);
 

@@ -37,6 +37,7 @@ static int teardown(void **state)
 struct code {
 	struct bpf_insn insns[256];
 	uint32_t n;
+	uint32_t callback;	/* where a second function starts, 0: there is none */
 };
 
 static void add(struct code *c, uint8_t code, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
@@ -89,7 +90,11 @@ static void both(void (*build)(struct code *c, struct side *s, void *arg), void 
 		memset(ctx[i], 0xa5, CTX_SIZE);
 		add(&c, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
 		build(&c, sides[i], arg);
-		err[i] = side_load(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns, c.n, "GPL", &fd);
+		err[i] = c.callback
+				 ? side_load_callback(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns,
+						      c.n, c.callback, &fd)
+				 : side_load(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns, c.n, "GPL",
+					     &fd);
 		retval[i] = 0;
 		if (err[i])
 			continue;
@@ -98,7 +103,7 @@ static void both(void (*build)(struct code *c, struct side *s, void *arg), void 
 	}
 	cases++;
 	if (err[0] != err[1])
-		fail_msg("%s: kernel %ld (%.300s), skep %ld (%.300s)", what, err[0], kernel.log,
+		fail_msg("%s: kernel %ld (%.3000s), skep %ld (%.3000s)", what, err[0], kernel.log,
 			 err[1], ours.log);
 	if (retval[0] != retval[1])
 		fail_msg("%s: result: kernel %d, skep %d\nkernel: %.200s\nskep:   %.200s", what,
@@ -528,7 +533,6 @@ static void build_loop(struct code *c, struct side *s, void *arg)
 	add(c, BPF_ALU64 | BPF_ADD | BPF_K, 3, 0, 0, -8);
 	number(c, 4, a[1]);
 	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_loop);
-	add(c, BPF_JMP | BPF_JA, 0, 0, 0, 0);
 	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	/* callback(i, ctx): i == *ctx */
 	add(c, BPF_LDX | BPF_MEM | BPF_DW, 2, 2, 0, 0);
@@ -537,7 +541,8 @@ static void build_loop(struct code *c, struct side *s, void *arg)
 	add(c, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1);
 	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 	/* The function's distance, from where its address is loaded. */
-	c->insns[3].imm = (int32_t)(c->n - 5) - 4;
+	c->callback = c->n - 5;
+	c->insns[3].imm = (int32_t)c->callback - 4;
 }
 
 static void test_loop(void **state)

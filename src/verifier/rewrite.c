@@ -270,9 +270,15 @@ static void load_imm64(struct rewriter *r, const struct bpf_insn *insn)
 		hi.imm = (int32_t)aux->map_off;
 		break;
 	case BPF_PSEUDO_FUNC:
+		hi.imm = 0;
+		if (r->subprog_num[aux->subprog] == NO_TARGET) {
+			/* A callback for zero rounds: never called, so it is gone. */
+			lo.src_reg = 0;
+			lo.imm = 0;
+			break;
+		}
 		lo.imm = (int32_t)r->subprog_num[aux->subprog];
 		add_reloc(r, SKEP_RELOC_FUNC, (uint32_t)lo.imm, 0);
-		hi.imm = 0;
 		break;
 	case BPF_PSEUDO_BTF_ID:
 		add_reloc(r, SKEP_RELOC_BTF, (uint32_t)insn->imm, 0);

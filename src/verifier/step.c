@@ -194,6 +194,8 @@ static int step_ldimm64(struct venv *env, const struct bpf_insn *in)
 	case BPF_PSEUDO_FUNC: {
 		int sub = skep_v_subprog_at(env, (uint32_t)((int64_t)env->insn + in->imm + 1));
 
+		if (!env->prog->nfunc_info)
+			return skep_v_refuse(env, EINVAL, W_CALL, -1, "missing btf func_info\n");
 		if (sub < 0 || env->subs[sub].global)
 			return skep_v_refuse(env, EINVAL, W_CALL, -1,
 					     "callback function not static\n");
