@@ -12,7 +12,8 @@ HELPER(loop)
 
 	if (r4)
 		return ERR(EINVAL);
-	if (n > MAX_LOOPS)
+	/* All 64 bits, as the kernel has it where it inlines the loop, which is the rule. */
+	if (r1 > MAX_LOOPS)
 		return ERR(E2BIG);
 	for (uint32_t i = 0; i < n; i++) {
 		if (env->call(env, r2, i, r3, 0, 0, 0))

@@ -148,10 +148,8 @@ int skep_v_callback(struct venv *env, const struct bpf_insn *in, uint32_t sub, u
 	f = skep_v_frame_mut(env, st, st->curframe);
 	if (!f)
 		return -ENOMEM;
+	/* The caller keeps R1 to R5: back from the callback, the call is looked at again. */
 	f->cb_depth++;
-	err = clear_clobbered(env, st, st->curframe);
-	if (err)
-		return err;
 	st->curframe++;
 	st->cb_unroll++;
 	f = skep_v_frame_mut(env, env->cur, env->cur->curframe);
