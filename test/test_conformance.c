@@ -399,13 +399,13 @@ static int64_t rnd_value(void)
 	case 0:
 		return (int64_t)rnd(17) - 8;
 	case 1:
-		return 1ll << rnd(64);
+		return (int64_t)(1ull << rnd(64));
 	case 2:
-		return (1ll << rnd(64)) - 1;
+		return (int64_t)((1ull << rnd(64)) - 1);
 	case 3:
 		return (int32_t)((uint64_t)rnd(1u << 16) << 16 | rnd(1u << 16));
 	case 4:
-		return -(1ll << rnd(63));
+		return -(int64_t)(1ull << rnd(63));
 	default:
 		return (int64_t)((uint64_t)rnd(1u << 31) << 33 ^ (uint64_t)rnd(1u << 31) << 10 ^
 				 rnd(99));
