@@ -40,7 +40,7 @@ int parse_duration(const char *text, uint64_t *ns);
 /* What the runtime said of one program. */
 struct verdict {
 	struct bpf_program *prog;
-	uint64_t position;	/* in the object */
+	uint64_t position; /* in the object */
 	char name[64];
 	const char *section;
 	const char *type; /* "xdp" ...; "" if not known */
@@ -81,6 +81,9 @@ struct session {
 	struct verdict *explaining; /* whom the explanation is about */
 	bool keep; /* keep the instructions as loaded */
 	bool substitute; /* load an empty program for a refused one, so that the rest loads */
+	/* Changes what a program's PROG_LOAD is given, or NULL: 0 or -errno. */
+	int (*transform)(void *arg, const struct verdict *v, union bpf_attr *attr);
+	void *transform_arg;
 	struct skep_error err;
 };
 

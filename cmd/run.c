@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * skep run: packets of a capture through a program.
+ * skep run: packets through a program, from a capture or from interfaces.
  */
 #include "cmd.h"
 
@@ -11,24 +11,37 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/capture.h"
+#include "live.h"
 #include "maps.h"
+#include "net/capture.h"
 #include "net/verdict.h"
 #include "out.h"
+#include "outcome.h"
 #include "replay.h"
 #include "tracepipe.h"
 
-static const char usage[] = "usage: skep run PROG.{bpf.c,o} --capture IN.pcap [OPTIONS]\n";
+static const char usage[] = "usage: skep run PROG.{bpf.c,o} --capture IN.pcap [OPTIONS]\n"
+			    "       skep run PROG.{bpf.c,o} --iface A [--bridge B] [OPTIONS]\n";
 
 static const char help[] =
-	"\nSends every packet of a capture through a program (XDP, tc, socket filter, cgroup_skb:\n"
-	"by its section's name), then shows the verdicts, the speed and the maps.\n"
+	"\nSends packets through a program (XDP, tc, socket filter, cgroup_skb: by its section's\n"
+	"name), then shows the verdicts, the speed and the maps.\n"
 	"\n"
-	"  -c, --capture FILE    packets: pcap or pcapng, Ethernet\n"
+	"Packets of a file:\n"
+	"  -c, --capture FILE    pcap or pcapng, Ethernet\n"
 	"  -w, --write FILE      write what passed, as modified, with original time stamps\n"
-	"  -p, --prog NAME       this program of the object (default: the first that takes "
-	"packets)\n"
 	"  -n, --repeat N        send the capture N times\n"
+	"\n"
+	"Packets of interfaces (needs CAP_NET_RAW), until Ctrl-C:\n"
+	"  -i, --iface A         alone: watch what comes in at A. Verdicts are counted and\n"
+	"                        nothing is held back (--runtime kernel: the program is\n"
+	"                        attached to A, and its verdicts count)\n"
+	"  -b, --bridge B        stand in the wire between A and B: what passes on A goes out\n"
+	"                        of B, what is dropped is gone; from B to A everything passes\n"
+	"  -t, --for TIME        stop after 10s, 500ms, 2m\n"
+	"\n"
+	"  -p, --prog NAME       this program of the object (default: the first that takes\n"
+	"                        packets)\n"
 	"  -m, --map NAME        show only this map, and all of it; may be repeated\n"
 	"      --json            one JSON object instead of text\n"
 	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"
@@ -42,13 +55,20 @@ static const char help[] =
 struct run {
 	struct session s;
 	const char *capture, *write, *prog;
-	uint64_t repeat;
+	const char *iface, *bridge;
+	uint64_t repeat, duration_ns;
+	bool repeat_given;
 	const char *maps[MAX_NAMED + 1]; /* --map; NULL-terminated */
 	uint32_t nmaps;
 	bool json;
 	struct progress progress;
 	struct records *records;
 	struct tracepipe *trace;
+	struct live live;
+	struct live_stats last; /* of the line before */
+	const struct bpf_program *wrap;
+	struct bpf_insn *wrapped;
+	struct bpf_func_info *wrapped_funcs;
 };
 
 enum { O_JSON = 256, O_RUNTIME, O_CC };
@@ -58,6 +78,9 @@ static const struct option options[] = {
 	{"write", required_argument, NULL, 'w'},
 	{"prog", required_argument, NULL, 'p'},
 	{"repeat", required_argument, NULL, 'n'},
+	{"iface", required_argument, NULL, 'i'},
+	{"bridge", required_argument, NULL, 'b'},
+	{"for", required_argument, NULL, 't'},
 	{"map", required_argument, NULL, 'm'},
 	{"json", no_argument, NULL, O_JSON},
 	{"runtime", required_argument, NULL, O_RUNTIME},
@@ -65,6 +88,22 @@ static const struct option options[] = {
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
+
+/* Where packets come from, and that no option is for another source. */
+static int parse_source(const struct run *r)
+{
+	if (!r->capture && !r->iface)
+		return misuse(usage, "which packets? Pass --capture FILE or --iface NAME.");
+	if (r->capture && r->iface)
+		return misuse(usage, "--capture or --iface, not both");
+	if (r->capture && (r->bridge || r->duration_ns))
+		return misuse(usage, "%s goes with --iface", r->bridge ? "--bridge" : "--for");
+	if (r->iface && (r->write || r->repeat_given))
+		return misuse(usage, "%s goes with --capture", r->write ? "--write" : "--repeat");
+	if (r->write && !strcmp(r->write, r->capture))
+		return misuse(usage, "--write would overwrite the capture that is read");
+	return -1;
+}
 
 /* -1: go on; otherwise the exit status. */
 static int parse(struct run *r, int argc, char **argv)
@@ -75,7 +114,7 @@ static int parse(struct run *r, int argc, char **argv)
 	if (session_default(&r->s))
 		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
 			      getenv("SKEP_RUNTIME"));
-	while ((c = getopt_long(argc, argv, "c:w:p:n:m:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:w:p:n:m:i:b:t:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			r->capture = optarg;
@@ -89,6 +128,18 @@ static int parse(struct run *r, int argc, char **argv)
 		case 'n':
 			if (parse_number(optarg, 1, 1000000000, &r->repeat))
 				return misuse(usage, "--repeat wants a number from 1, not \"%s\"",
+					      optarg);
+			r->repeat_given = true;
+			break;
+		case 'i':
+			r->iface = optarg;
+			break;
+		case 'b':
+			r->bridge = optarg;
+			break;
+		case 't':
+			if (parse_duration(optarg, &r->duration_ns))
+				return misuse(usage, "--for wants a time such as 10s, not \"%s\"",
 					      optarg);
 			break;
 		case 'm':
@@ -121,9 +172,7 @@ static int parse(struct run *r, int argc, char **argv)
 	if (optind + 1 < argc)
 		return misuse(usage, "one program at a time: \"%s\" is too much", argv[optind + 1]);
 	r->s.path = argv[optind];
-	if (!r->capture)
-		return misuse(usage, "which packets? Pass --capture FILE.");
-	return -1;
+	return parse_source(r);
 }
 
 /* ---- Choosing the program ---- */
@@ -204,87 +253,6 @@ static int load(struct run *r, int chosen)
 	return err;
 }
 
-/* ---- Results ---- */
-
-static double ns_per_packet(const struct replay *rp)
-{
-	uint64_t ns = rp->prog_ns ? rp->prog_ns : rp->wall_ns;
-
-	return rp->packets ? (double)ns / (double)rp->packets : 0;
-}
-
-static double per_second(const struct replay *rp)
-{
-	return rp->wall_ns ? (double)rp->packets * 1e9 / (double)rp->wall_ns : 0;
-}
-
-static void print_text(const struct run *r, const struct replay *rp, const struct verdict *v)
-{
-	struct maps_opts maps = {.names = r->nmaps ? r->maps : NULL,
-				 .records = r->records,
-				 .color = color_on(stdout)};
-
-	printf("%s (%s) on %s packets of %s\n\n", v->name, v->type,
-	       show_count(rp->packets + rp->skipped).s, r->capture);
-	printf("  %-18s %15s %8s\n", "verdict", "packets", "");
-	for (uint32_t i = 0; i < rp->nrows; i++)
-		if (rp->verdicts[i])
-			printf("  %-18s %15s %6.1f %%\n", rp->rows[i].name,
-			       show_count(rp->verdicts[i]).s,
-			       (double)rp->verdicts[i] * 100 / (double)rp->packets);
-	if (rp->skipped)
-		printf("  %-18s %15s   too short or too long for the kernel's test run\n",
-		       "not run", show_count(rp->skipped).s);
-	printf("\n  %s packets/s, %s ns/packet%s; reading the file took %s\n",
-	       show_rate(per_second(rp)).s, show_ns(ns_per_packet(rp)).s,
-	       rp->prog_ns ? " in the program" : "", show_time(rp->capture->read_ns).s);
-	if (r->write)
-		printf("  %s packets written to %s\n", show_count(rp->passed).s, r->write);
-	maps_text(stdout, r->s.obj, &maps);
-}
-
-static void print_json(const struct run *r, const struct replay *rp, const struct verdict *v)
-{
-	struct maps_opts maps = {.names = r->nmaps ? r->maps : NULL, .records = r->records};
-	struct json j;
-
-	json_begin(&j, stdout);
-	json_open(&j, '{');
-	json_key(&j, "program");
-	json_str(&j, v->name);
-	json_key(&j, "type");
-	json_str(&j, v->type);
-	json_key(&j, "runtime");
-	json_str(&j, r->s.kernel ? "kernel" : "user");
-	json_key(&j, "packets");
-	json_u64(&j, rp->packets);
-	json_key(&j, "bytes");
-	json_u64(&j, rp->bytes);
-	json_key(&j, "skipped");
-	json_u64(&j, rp->skipped);
-	json_key(&j, "verdicts");
-	json_open(&j, '{');
-	for (uint32_t i = 0; i < rp->nrows; i++) {
-		if (!rp->verdicts[i])
-			continue;
-		json_key(&j, rp->rows[i].name);
-		json_u64(&j, rp->verdicts[i]);
-	}
-	json_close(&j, '}');
-	json_key(&j, "maps");
-	maps_json(&j, r->s.obj, &maps);
-	json_key(&j, "ns_per_packet");
-	json_num(&j, ns_per_packet(rp));
-	json_key(&j, "packets_per_second");
-	json_num(&j, per_second(rp));
-	json_key(&j, "seconds");
-	json_num(&j, (double)rp->wall_ns / 1e9);
-	json_key(&j, "read_seconds");
-	json_num(&j, (double)rp->capture->read_ns / 1e9);
-	json_close(&j, '}');
-	json_end(&j);
-}
-
 /* Asked for before anything runs, so that a wrong name costs no run. */
 static int check_maps(const struct run *r)
 {
@@ -322,6 +290,40 @@ static void on_printk(void *arg, const char *text, size_t len)
 		fputc('\n', f);
 }
 
+/* ---- Running ---- */
+
+static int start_readers(struct run *r)
+{
+	int e = records_open(&r->records, r->s.obj);
+
+	if (e) {
+		complain("the ring buffers can't be mapped: %s", strerror(-e));
+		return e;
+	}
+	if (r->s.kernel && tracepipe_wanted(r->s.obj)) {
+		e = tracepipe_open(&r->trace, on_printk, r);
+		if (e)
+			complain("bpf_printk is not shown: the kernel's trace can't be read: %s",
+				 strerror(-e));
+	}
+	return 0;
+}
+
+static struct outcome outcome_of(const struct run *r, int chosen)
+{
+	struct outcome o = {.s = &r->s,
+			    .prog = &r->s.verdicts[chosen],
+			    .source = r->capture ? r->capture : r->iface,
+			    .write = r->write,
+			    .bridge = r->bridge,
+			    .maps = {.names = r->nmaps ? r->maps : NULL,
+				     .records = r->records,
+				     .color = !r->json && color_on(stdout)}};
+
+	o.rows = skep_verdicts(bpf_program__type(o.prog->prog), &o.nrows);
+	return o;
+}
+
 static int replay(struct run *r, int chosen, const struct skep_capture *cap)
 {
 	struct bpf_program *prog = session_program(&r->s, (uint32_t)chosen);
@@ -333,24 +335,12 @@ static int replay(struct run *r, int chosen, const struct skep_capture *cap)
 			    .tick = on_tick,
 			    .tick_arg = r};
 	struct skep_error err = {{0}, {0}};
+	struct outcome o;
 	int e, status = EXIT_OK;
 
 	if (r->write && skep_capture_create(&rp.writer, r->write, &err)) {
 		complain_error(&err);
 		return EXIT_REFUSED;
-	}
-	e = records_open(&r->records, r->s.obj);
-	if (e) {
-		complain("the ring buffers can't be mapped: %s", strerror(-e));
-		skep_capture_close(rp.writer);
-		records_close(r->records);
-		return EXIT_REFUSED;
-	}
-	if (r->s.kernel && tracepipe_wanted(r->s.obj)) {
-		e = tracepipe_open(&r->trace, on_printk, r);
-		if (e)
-			complain("bpf_printk is not shown: the kernel's trace can't be read: %s",
-				 strerror(-e));
 	}
 	progress_start(&r->progress, !r->json);
 	e = replay_run(&rp);
@@ -364,8 +354,118 @@ static int replay(struct run *r, int chosen, const struct skep_capture *cap)
 			 strerror(-e));
 		return EXIT_REFUSED;
 	}
-	(r->json ? print_json : print_text)(r, &rp, &r->s.verdicts[chosen]);
+	o = outcome_of(r, chosen);
+	o.verdicts = rp.verdicts;
+	o.packets = rp.packets;
+	o.bytes = rp.bytes;
+	o.skipped = rp.skipped;
+	o.in_program = rp.prog_ns != 0;
+	if (rp.packets)
+		o.ns_per_packet =
+			(double)(rp.prog_ns ? rp.prog_ns : rp.wall_ns) / (double)rp.packets;
+	o.seconds = (double)rp.wall_ns / 1e9;
+	o.read_ns = cap->read_ns;
+	o.written = rp.passed;
+	(r->json ? outcome_json : outcome_text)(&o);
 	return status;
+}
+
+/* The line of each second: rates since the one before. */
+static void on_second(void *arg, const struct live_stats *s)
+{
+	struct run *r = arg;
+	double sec = (double)(s->ns - r->last.ns) / 1e9;
+
+	if (!r->json)
+		fprintf(stderr, "%5.0f s  %8s packets/s in, %8s passed, %8s dropped\n",
+			(double)s->ns / 1e9,
+			show_rate((double)(s->frames - r->last.frames) / sec).s,
+			show_rate((double)(s->passed - r->last.passed + s->returned -
+					   r->last.returned + s->redirected - r->last.redirected) /
+				  sec)
+				.s,
+			show_rate((double)(s->dropped - r->last.dropped) / sec).s);
+	r->last = *s;
+}
+
+static void on_idle(void *arg)
+{
+	struct run *r = arg;
+
+	records_take(r->records);
+	tracepipe_take(r->trace);
+}
+
+static int transform(void *arg, const struct verdict *v, union bpf_attr *attr)
+{
+	struct run *r = arg;
+
+	if (v->prog != r->wrap)
+		return 0;
+	free(r->wrapped);
+	free(r->wrapped_funcs);
+	return live_wrap(&r->live, attr, &r->wrapped, &r->wrapped_funcs);
+}
+
+static int live(struct run *r, int chosen)
+{
+	struct skep_error err = {{0}, {0}};
+	struct live_stats stats;
+	struct outcome o;
+	int e;
+
+	r->live.prog_fd = bpf_program__fd(session_program(&r->s, (uint32_t)chosen));
+	if (!r->json) {
+		if (r->bridge)
+			fprintf(stderr, "In the wire between %s and %s", r->iface, r->bridge);
+		else if (r->s.kernel)
+			fprintf(stderr, "Attached to %s: what the program drops is gone", r->iface);
+		else
+			fprintf(stderr, "Watching %s: nothing is held back", r->iface);
+		fprintf(stderr, "; Ctrl-C ends it.\n");
+	}
+	e = live_run(&r->live, &stats, &err);
+	on_idle(r);
+	if (e)
+		complain_error(&err);
+	o = outcome_of(r, chosen);
+	o.live = &stats;
+	o.verdicts = stats.verdicts;
+	o.packets = stats.frames;
+	o.bytes = stats.bytes;
+	o.seconds = (double)stats.ns / 1e9;
+	if (stats.frames)
+		o.ns_per_packet = (double)stats.run_ns / (double)stats.frames;
+	if (!e || stats.frames)
+		(r->json ? outcome_json : outcome_text)(&o);
+	return e ? EXIT_REFUSED : EXIT_OK;
+}
+
+/* Interfaces are checked, and the kernel's maps made, before the program is loaded. */
+static int prepare_live(struct run *r, int chosen)
+{
+	struct bpf_program *prog = session_program(&r->s, (uint32_t)chosen);
+	struct skep_error err = {{0}, {0}};
+	int e;
+
+	r->live = (struct live){.skep = r->s.skep,
+				.type = bpf_program__type(prog),
+				.iface = r->iface,
+				.bridge = r->bridge,
+				.duration_ns = r->duration_ns,
+				.tick = on_second,
+				.idle = on_idle,
+				.arg = r};
+	e = live_check(&r->live, &err);
+	if (!e && r->s.kernel) {
+		e = live_prepare_kernel(&r->live, &err);
+		r->wrap = prog;
+		r->s.transform = transform;
+		r->s.transform_arg = r;
+	}
+	if (e)
+		complain_error(&err);
+	return e;
 }
 
 int cmd_run(int argc, char **argv)
@@ -378,24 +478,28 @@ int cmd_run(int argc, char **argv)
 	status = parse(&r, argc, argv);
 	if (status >= 0)
 		return status;
-	if (r.write && !strcmp(r.write, r.capture))
-		return misuse(usage, "--write would overwrite the capture that is read");
-	status = EXIT_REFUSED;
 	r.s.printk = on_printk;
 	r.s.printk_arg = &r;
-	if (skep_capture_read(&cap, r.capture, &err)) {
+	if (r.capture && skep_capture_read(&cap, r.capture, &err)) {
 		complain_error(&err);
 		return EXIT_REFUSED;
 	}
 	if (cap.damaged)
 		complain_error(&err);
+	status = EXIT_REFUSED;
 	if (!session_open(&r.s)) {
 		chosen = choose(&r);
-		if (chosen >= 0 && !check_maps(&r) && !load(&r, chosen))
-			status = replay(&r, chosen, &cap);
+		if (chosen >= 0 && !check_maps(&r) && !(r.iface && prepare_live(&r, chosen)) &&
+		    !load(&r, chosen) && !start_readers(&r))
+			status = r.iface ? live(&r, chosen) : replay(&r, chosen, &cap);
 		if (cap.damaged && status == EXIT_OK)
 			status = EXIT_REFUSED;
 	}
+	records_close(r.records);
+	tracepipe_close(r.trace);
+	live_close(&r.live);
+	free(r.wrapped);
+	free(r.wrapped_funcs);
 	session_close(&r.s);
 	skep_capture_free(&cap);
 	return status;

@@ -354,23 +354,24 @@ static void keep_loaded(struct verdict *v, const union bpf_attr *attr)
 	v->nfuncs = v->funcs ? attr->func_info_cnt : 0;
 }
 
-static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
+/* PROG_LOAD of one program: its verdict, statistics and explanation. attr is ours to change. */
+static long load_program(struct session *s, struct verdict *v, union bpf_attr *attr,
+			 unsigned int size)
 {
-	struct session *s = arg;
-	struct verdict *v;
+	char *log = (char *)(uintptr_t)attr->log_buf;
 	uint64_t from;
 	long r;
 
-	/* A program's load carries its log buffer; the others are libbpf's probes. */
-	if (cmd != BPF_PROG_LOAD || attr->log_buf < (uintptr_t)s->log_buf ||
-	    attr->log_buf >= (uintptr_t)s->log_buf + s->nverdicts)
-		return skep_client_bpf(cmd, attr, size);
-	v = &s->verdicts[attr->log_buf - (uintptr_t)s->log_buf];
 	if (s->keep)
 		keep_loaded(v, attr);
+	if (s->transform) {
+		r = s->transform(s->transform_arg, v, attr);
+		if (r)
+			return r;
+	}
 	s->explaining = v;
 	from = now_ns();
-	r = skep_client_bpf(cmd, attr, size);
+	r = skep_client_bpf(BPF_PROG_LOAD, attr, size);
 	v->ns = now_ns() - from;
 	s->explaining = NULL;
 	if (r == -EAGAIN)
@@ -378,25 +379,24 @@ static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 	v->tried = true;
 	v->accepted = r >= 0;
 	v->err = r < 0 ? (int)r : 0;
-	read_stats(v, (char *)(uintptr_t)attr->log_buf);
+	read_stats(v, log);
 	if (r >= 0)
 		return r;
 
 	/* Once more, for the whole log. */
 	attr->log_level = LOG_EXPLAIN | LOG_STATS;
-	((char *)(uintptr_t)attr->log_buf)[0] = 0;
+	log[0] = 0;
 	s->explaining = v;
-	r = skep_client_bpf(cmd, attr, size);
+	r = skep_client_bpf(BPF_PROG_LOAD, attr, size);
 	s->explaining = NULL;
-	attr->log_level = LOG_STATS;
 	if (r >= 0) {
 		v->accepted = true;
 		v->err = 0;
 		return r;
 	}
 	free(v->log);
-	v->log = copy((char *)(uintptr_t)attr->log_buf);
-	read_stats(v, v->log ? v->log : "");
+	v->log = copy(log);
+	read_stats(v, log);
 	if (!v->what && v->log)
 		explain_from_log(v);
 	if (s->substitute) {
@@ -406,6 +406,21 @@ static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 			return sub;
 	}
 	return v->err;
+}
+
+static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
+{
+	struct session *s = arg;
+	union bpf_attr own;
+
+	/* A program's load carries its log buffer; the others are libbpf's probes. */
+	if (cmd != BPF_PROG_LOAD || attr->log_buf < (uintptr_t)s->log_buf ||
+	    attr->log_buf >= (uintptr_t)s->log_buf + s->nverdicts)
+		return skep_client_bpf(cmd, attr, size);
+	/* libbpf tries again with what is in its attr. */
+	memset(&own, 0, sizeof(own));
+	memcpy(&own, attr, size < sizeof(own) ? size : sizeof(own));
+	return load_program(s, &s->verdicts[attr->log_buf - (uintptr_t)s->log_buf], &own, size);
 }
 
 int session_load(struct session *s)
