@@ -5,7 +5,9 @@
  * whatever is not about BPF, they go on to libc.
  *
  * syscall	bpf(2) itself, and perf_event_open
- * mmap64	maps frozen by F_SEAL_WRITE
+ * mmap64	maps frozen by F_SEAL_WRITE, perf readers
+ * epoll_ctl, epoll_wait, close, ioctl
+ *		ring buffers and perf readers: see ready.c
  * fopen64, open64, faccessat
  *		files that describe the kernel: BTF, symbols, version
  * uname	the version that the instance presents
@@ -24,6 +26,7 @@
 #include <unistd.h>
 
 #include "btf/btf.h"
+#include "client/ready.h"
 
 /* The release that uname answers inside a scope; LINUX_KERNEL_VERSION follows from it. */
 #define PRESENTED_RELEASE "6.18.0-skep"
@@ -136,8 +139,8 @@ long __wrap_syscall(long nr, ...)
 		r = scope.watch ? scope.watch(scope.watch_arg, (int)a[0], attr, (unsigned)a[2])
 				: skep_client_bpf((int)a[0], attr, (unsigned)a[2]);
 	} else if (nr == __NR_perf_event_open && scope.skep) {
-		/* The kernel's events are not the instance's. */
-		r = -EOPNOTSUPP;
+		r = skep_client_perf_open(scope.skep, (const struct perf_event_attr *)a[0],
+					  (int)a[1], (int)a[2], (int)a[3], (unsigned long)a[4]);
 	} else {
 		return __real_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 	}
@@ -152,10 +155,19 @@ long __wrap_syscall(long nr, ...)
  * through a descriptor that may write, not even for reading; a read-only descriptor can. */
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
 {
-	void *p = __real_mmap64(addr, len, prot, flags, fd, off);
 	char path[64];
+	void *p;
 	int ro;
 
+	if (scope.skep && fd >= 0 && !off) {
+		int err = skep_client_perf_mmap(scope.skep, fd, len);
+
+		if (err) {
+			errno = -err;
+			return MAP_FAILED;
+		}
+	}
+	p = __real_mmap64(addr, len, prot, flags, fd, off);
 	if (p != MAP_FAILED || !scope.skep || errno != EPERM || fd < 0 || (prot & PROT_WRITE))
 		return p;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

@@ -192,6 +192,21 @@ int skep_perf_wait(struct skep *skep, int fd, uint64_t ns);
 long skep_perf_output(struct skep_map *map, uint64_t flags, const void *data, uint64_t size,
 		      const void *extra, uint64_t extra_size, struct skep_env *env);
 
+/*
+ * Readiness of ring buffers and perf readers, for who stands in for their handles in
+ * poll, select and epoll. Add 1 to *armed while sleeping on *seq (a shared futex), which
+ * producers change and wake.
+ */
+struct skep_ready {
+	struct skep_object *obj;	/* referenced */
+	const uint32_t *seq;
+	_Atomic uint32_t *armed;
+};
+/* -EPERM (epoll_ctl's for what can't be polled) for other handles. */
+int skep_ready_open(struct skep *skep, int fd, struct skep_ready *out);
+void skep_ready_close(struct skep_ready *r);
+bool skep_ready_now(const struct skep_ready *r);	/* there is something to read */
+
 /* devmap: the program to run on what is redirected to key's device, or NULL. Valid
  * until skep_leave. */
 const struct skep_prog *skep_devmap_prog(struct skep_map *map, uint32_t key);

@@ -150,6 +150,21 @@ static uint64_t head_of(const struct reader *r)
 	return __atomic_load_n(&r->page->data_head, __ATOMIC_ACQUIRE);
 }
 
+void skep_perf_ready(struct skep_object *reader, struct skep_ready *out)
+{
+	struct reader *r = (struct reader *)reader;
+
+	out->seq = (const uint32_t *)&r->own->seq;
+	out->armed = &r->own->armed;
+}
+
+bool skep_perf_readable(const struct skep_object *reader)
+{
+	const struct reader *r = (const struct reader *)reader;
+
+	return head_of(r) != __atomic_load_n(&r->page->data_tail, __ATOMIC_ACQUIRE);
+}
+
 int skep_perf_wait(struct skep *skep, int fd, uint64_t ns)
 {
 	uint64_t start = skep_clock_mono(), gone;
@@ -162,7 +177,7 @@ int skep_perf_wait(struct skep *skep, int fd, uint64_t ns)
 	for (;;) {
 		uint32_t seq = atomic_load(&r->own->seq);
 
-		if (head_of(r) != __atomic_load_n(&r->page->data_tail, __ATOMIC_ACQUIRE)) {
+		if (skep_perf_readable(&r->obj)) {
 			ret = 1;
 			break;
 		}

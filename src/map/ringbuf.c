@@ -375,6 +375,14 @@ bool skep_ringbuf_readable(const struct skep_map *map)
 	return atomic_load(&r->prod->pos) != atomic_load(&r->cons->pos);
 }
 
+void skep_ringbuf_ready(struct skep_map *map, struct skep_ready *out)
+{
+	struct ring *r = map->priv;
+
+	out->seq = (const uint32_t *)&r->prod->seq;
+	out->armed = &r->cons->armed;
+}
+
 int skep_ringbuf_wait(struct skep_map *map, uint64_t ns)
 {
 	struct ring *r = map->priv;

@@ -14,6 +14,11 @@ extern const struct skep_map_ops skep_map_lpm, skep_map_ringbuf, skep_map_queue,
 extern const struct skep_map_ops skep_map_stack_trace, skep_map_perf_event_array, skep_map_bloom;
 extern const struct skep_map_ops skep_map_devmap, skep_map_devmap_hash;
 
+/* The words of struct skep_ready, without a reference. */
+void skep_ringbuf_ready(struct skep_map *map, struct skep_ready *out);
+void skep_perf_ready(struct skep_object *reader, struct skep_ready *out);
+bool skep_perf_readable(const struct skep_object *reader);
+
 /* Special fields of map->fields: does the type take them? 0 or the kernel's errno. */
 int skep_map_check_fields(const struct skep_map *map);
 
