@@ -64,14 +64,20 @@ in_ns "$srv" ip link set srv0 up
 # Replies to forged addresses leave by the same link and end nowhere.
 in_ns "$srv" ip route add 198.18.0.0/15 via 10.9.0.254
 in_ns "$srv" ip neigh add 10.9.0.254 lladdr 02:00:00:00:00:66 dev srv0
-# Without SYN cookies and with a short queue the server shows what a flood does.
-in_ns "$srv" bash -c 'echo 0 >/proc/sys/net/ipv4/tcp_syncookies; echo 64 >/proc/sys/net/ipv4/tcp_max_syn_backlog' 2>/dev/null
+# Without SYN cookies the server shows what a flood does to its queue.
+in_ns "$srv" bash -c 'echo 0 >/proc/sys/net/ipv4/tcp_syncookies; echo 512 >/proc/sys/net/ipv4/tcp_max_syn_backlog' 2>/dev/null
 
 mkdir "$work/www"
 echo "hello from behind guard" >"$work/www/index.html"
-in_ns "$srv" python3 -m http.server --bind 10.9.0.1 --directory "$work/www" 80 >/dev/null 2>&1 &
+cat >"$work/server.py" <<'END'
+import functools, http.server, sys
+http.server.ThreadingHTTPServer.request_queue_size = 512
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+http.server.ThreadingHTTPServer(("10.9.0.1", 80), handler).serve_forever()
+END
+in_ns "$srv" python3 "$work/server.py" "$work/www" >/dev/null 2>&1 &
 pids+=($!)
-mac=$(in_ns "$srv" cat /sys/class/net/srv0/address)
+mac=$(in_ns "$srv" ip -o link show srv0 | sed 's/.*link.ether \([0-9a-f:]*\).*/\1/')
 
 # Five clients ask for a page every tenth of a second.
 client() {

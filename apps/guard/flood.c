@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * flood: SYNs from many forged addresses, for guard's demonstration. It sends
- * only on an interface inside a network namespace of its own (it refuses the
- * first one of the machine), to one address, at most a million packets.
+ * only on a veth in a network namespace that has no default route, to one
+ * address, at most a million packets.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
@@ -15,8 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,13 +64,30 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* The first network namespace is the machine's own: nothing is sent there. */
-static int in_first_netns(void)
+/* A veth in a network namespace without a way out: nothing sent here leaves the machine. */
+static int is_confined(const char *ifname)
 {
-	struct stat self, first;
+	struct ethtool_drvinfo drv = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq r = {.ifr_data = (void *)&drv};
+	char line[256], dest[16];
+	FILE *f = fopen("/proc/net/route", "re");
+	int fd, ok;
 
-	return stat("/proc/self/ns/net", &self) || stat("/proc/1/ns/net", &first) ||
-	       self.st_ino == first.st_ino;
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*s %15s", dest) == 1 && !strcmp(dest, "00000000")) {
+			fclose(f);
+			return 0;
+		}
+	}
+	fclose(f);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", ifname);
+	ok = fd >= 0 && !ioctl(fd, SIOCETHTOOL, &r) && !strcmp(drv.driver, "veth");
+	if (fd >= 0)
+		close(fd);
+	return ok;
 }
 
 static int parse_mac(const char *text, uint8_t mac[6])
@@ -99,8 +118,9 @@ int main(int argc, char **argv)
 	pps = strtoul(argv[6], NULL, 10);
 	total = strtoul(argv[7], NULL, 10);
 	to.sll_ifindex = (int)if_nametoindex(argv[1]);
-	if (in_first_netns()) {
-		fprintf(stderr, "flood: refuses to run outside a network namespace of its own\n");
+	if (!is_confined(argv[1])) {
+		fprintf(stderr, "flood: %s is no veth in a namespace without a default route\n",
+			argv[1]);
 		return 1;
 	}
 	if (!to.sll_ifindex || parse_mac(argv[2], f.eth.h_dest) || !pps || !total || total > MOST ||

@@ -4,8 +4,8 @@
  *
  * Each source address has a token bucket for packets and one for SYNs. When all
  * SYNs together pass a limit, the flood rule is on: an address that has not yet
- * proven itself loses its first SYN. A real client sends it again after a second
- * and is let in from then on; a forged address never does.
+ * proven itself loses its first SYN. A real client sends the same one again after a
+ * second and is let in from then on; a forger never repeats itself.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -18,9 +18,9 @@
 
 #include "guard.h"
 
-#define MICRO	   1000000ull
-#define SECOND_NS  1000000000ull
-#define MAX_TAGS   2
+#define MICRO       1000000ull
+#define SECOND_NS   1000000000ull
+#define MAX_TAGS    2
 #define IP_FRAGMENT 0x1fff
 
 const volatile struct guard_limits limits = {
@@ -69,7 +69,8 @@ struct vlan_tag {
 struct packet {
 	struct guard_prefix from; /* bits is 128: one address */
 	__u64 len;
-	__u8 syn;		  /* opens a connection */
+	__u32 seq, ports; /* of TCP */
+	__u8 syn; /* opens a connection */
 };
 
 static __always_inline int verdict(enum guard_reason why, __u64 len)
@@ -91,6 +92,8 @@ static __always_inline int parse_tcp(void *at, void *end, struct packet *p)
 	if ((void *)(tcp + 1) > end)
 		return GUARD_MALFORMED;
 	p->syn = tcp->syn && !tcp->ack;
+	p->seq = tcp->seq;
+	p->ports = (__u32)tcp->source << 16 | tcp->dest;
 	return GUARD_PASSED;
 }
 
@@ -189,8 +192,8 @@ static __always_inline int flooded(__u64 now)
 	return now < f->until;
 }
 
-static __always_inline enum guard_reason judge_syn(struct guard_source *src, __u64 elapsed,
-						   __u64 now)
+static __always_inline enum guard_reason judge_syn(const struct packet *p, struct guard_source *src,
+						   __u64 elapsed, __u64 now)
 {
 	int on = flooded(now);
 
@@ -198,15 +201,16 @@ static __always_inline enum guard_reason judge_syn(struct guard_source *src, __u
 		return GUARD_SYN_RATE;
 	if (src->proof == GUARD_PROVEN)
 		return GUARD_PASSED;
-	if (src->proof == GUARD_CHALLENGED && now - src->challenge >= limits.retry_ns) {
-		src->proof = GUARD_PROVEN;
-		return GUARD_PASSED;
-	}
 	if (!on)
 		return GUARD_PASSED;
-	if (src->proof == GUARD_UNKNOWN) {
+	if (src->proof == GUARD_UNKNOWN || src->seq != p->seq || src->ports != p->ports) {
 		src->proof = GUARD_CHALLENGED;
 		src->challenge = now;
+		src->seq = p->seq;
+		src->ports = p->ports;
+	} else if (now - src->challenge >= limits.retry_ns) {
+		src->proof = GUARD_PROVEN;
+		return GUARD_PASSED;
 	}
 	return GUARD_SYN_FLOOD;
 }
@@ -220,7 +224,7 @@ static __always_inline enum guard_reason judge(const struct packet *p, struct gu
 	if (!take(&src->tokens, elapsed, limits.pps, limits.burst))
 		return GUARD_RATE;
 	if (p->syn)
-		return judge_syn(src, elapsed, now);
+		return judge_syn(p, src, elapsed, now);
 	return GUARD_PASSED;
 }
 

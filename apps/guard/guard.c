@@ -30,8 +30,8 @@
 #include "net/wire.h"
 #include "skep.h"
 
-#define BATCH    64u
-#define HEADROOM 256u
+#define BATCH     64u
+#define HEADROOM  256u
 #define MAX_FRAME 65536u
 #define SLOT      (HEADROOM + MAX_FRAME + 320u)
 

@@ -16,7 +16,7 @@ struct guard_prefix {
 
 enum guard_proof {
 	GUARD_UNKNOWN, /* never seen, or only without a connection */
-	GUARD_CHALLENGED, /* its first SYN was dropped: a real client sends it again */
+	GUARD_CHALLENGED, /* a SYN was dropped: a real client sends the same one again */
 	GUARD_PROVEN, /* did send it again, or is in the middle of a connection */
 };
 
@@ -25,7 +25,9 @@ struct guard_source {
 	__u64 seen; /* ns, of the last packet */
 	__u64 tokens; /* of the packet bucket, in millionths of a packet */
 	__u64 syns; /* of the SYN bucket, in millionths of a SYN */
-	__u64 challenge; /* ns, when the first SYN was dropped */
+	__u64 challenge; /* ns, when a SYN was dropped, and which one: */
+	__u32 seq; /* its sequence number */
+	__u32 ports; /* its source and destination ports */
 	__u32 proof;
 	__u32 pad;
 };
@@ -51,7 +53,7 @@ struct guard_limits {
 	__u64 pps, burst;
 	__u64 syn_pps, syn_burst;
 	__u64 flood_pps; /* SYNs per second, all sources together, that switch the flood rule on */
-	__u64 retry_ns; /* how soon a second SYN counts as a retransmission */
+	__u64 retry_ns; /* how soon the same SYN again counts as a retransmission */
 };
 
 /* All SYNs together: is there a flood? */
