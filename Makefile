@@ -140,6 +140,12 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/libskep-parts.a $(BUILD)/libsk
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
 
+MAN := $(patsubst man/%,$(BUILD)/man/%,$(wildcard man/*.1))
+all: $(MAN)
+$(BUILD)/man/%.1: man/%.1 include/skep.h
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' $< > $@
+
 $(BUILD)/skep.pc: Makefile include/skep.h
 	@mkdir -p $(@D)
 	printf 'prefix=%s\nlibdir=$${prefix}/lib\nincludedir=$${prefix}/include\n\nName: skep\nDescription: eBPF in user space\nVersion: %s\nLibs: -L$${libdir} -lskep\nLibs.private: -pthread\nCflags: -I$${includedir}\n' $(PREFIX) $(VERSION) > $@
@@ -166,6 +172,19 @@ bench: deps
 lint: DEPS := lint
 lint: deps
 	@scripts/lint.sh
+
+# PREFIX is where it will be found, DESTDIR where it is put for now (for packages).
+D = $(DESTDIR)$(PREFIX)
+install: all
+	install -d $(D)/bin $(D)/lib/pkgconfig $(D)/include $(D)/share/man/man1 $(D)/share/bash-completion/completions
+	install $(BUILD)/skep $(D)/bin/
+	install -m 644 $(BUILD)/libskep.a $(BUILD)/libskep.so.$(VERSION) $(D)/lib/
+	ln -sf libskep.so.$(VERSION) $(D)/lib/libskep.so.$(SOMAJOR)
+	ln -sf libskep.so.$(SOMAJOR) $(D)/lib/libskep.so
+	install -m 644 include/skep.h $(D)/include/
+	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(BUILD)/skep.pc > $(D)/lib/pkgconfig/skep.pc
+	install -m 644 $(MAN) $(D)/share/man/man1/
+	install -m 644 completion/skep.bash $(D)/share/bash-completion/completions/skep
 
 clean:
 	rm -rf $(BUILD)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# Completion of the skep command for bash.
+
+_skep()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} cmd=${COMP_WORDS[1]}
+	local words= files=
+	local common="--prog --runtime --cc --help"
+
+	COMPREPLY=()
+	if [ "$COMP_CWORD" = 1 ]; then
+		COMPREPLY=($(compgen -W "run check dump version help --help --version" -- "$cur"))
+		return
+	fi
+	case $prev in
+	--runtime)
+		COMPREPLY=($(compgen -W "user kernel" -- "$cur"))
+		return
+		;;
+	--cc)
+		COMPREPLY=($(compgen -c -- "$cur" | grep -E '^(clang(-[0-9]+)?|bpf-gcc)$'))
+		return
+		;;
+	-i | --iface | -b | --bridge)
+		COMPREPLY=($(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$cur"))
+		return
+		;;
+	-c | --capture)
+		files='*.@(pcap|pcapng|cap)'
+		;;
+	-w | --write)
+		COMPREPLY=($(compgen -f -- "$cur"))
+		compopt -o filenames 2>/dev/null
+		return
+		;;
+	-p | --prog | -m | --map | -n | --repeat | -t | --for)
+		return
+		;;
+	esac
+	if [ -z "$files" ]; then
+		case $cmd in
+		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
+		check) words="--json --log $common" ;;
+		dump) words="--bytecode --jit --maps --btf $common" ;;
+		help) words="run check dump version" ;;
+		*) return ;;
+		esac
+		if [ "$cmd" = help ] || [[ $cur == -* ]]; then
+			COMPREPLY=($(compgen -W "$words" -- "$cur"))
+			return
+		fi
+		files='*.@(c|o)'
+	fi
+	local glob=$(shopt -p extglob)
+	shopt -s extglob
+	COMPREPLY=($(compgen -f -X "!$files" -- "$cur") $(compgen -d -- "$cur"))
+	$glob
+	compopt -o filenames 2>/dev/null
+}
+complete -F _skep skep
