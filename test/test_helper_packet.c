@@ -381,7 +381,7 @@ static void one_program(struct skep *skep, uint32_t type, uint64_t seed, uint32_
 
 		make(kind, data + (xdp ? meta : 0), &seed);
 		snprintf(what, sizeof(what), "seed %#llx, %s, %s, run %u:%s",
-			 (unsigned long long)first, t.prog.ops->name, kind->name, i, text);
+			 (unsigned long long)first, t.name, kind->name, i, text);
 		twin_run(&t, &r, NULL, what);
 		++*runs;
 	}
@@ -403,12 +403,12 @@ static void random_calls(uint32_t type, uint32_t n)
 
 static void test_xdp(void **state)
 {
-	random_calls(BPF_PROG_TYPE_XDP, 1500);
+	random_calls(BPF_PROG_TYPE_XDP, 800);
 }
 
 static void test_cls(void **state)
 {
-	random_calls(BPF_PROG_TYPE_SCHED_CLS, 4000);
+	random_calls(BPF_PROG_TYPE_SCHED_CLS, 2000);
 }
 
 static void test_lwt_xmit(void **state)

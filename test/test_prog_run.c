@@ -63,8 +63,8 @@ static void test_skb_sizes(void **state)
 				struct twin_run r = {
 					.data = packet, .size = size, .out_size = 8192};
 
-				snprintf(what, sizeof(what), "%s, %u bytes, protocol %#x",
-					 t.prog.ops->name, size, protos[p]);
+				snprintf(what, sizeof(what), "%s, %u bytes, protocol %#x", t.name,
+					 size, protos[p]);
 				run(&t, &r, what);
 				r.out_size = size / 2;
 				run(&t, &r, what);
@@ -103,8 +103,8 @@ static void test_skb_contexts(void **state)
 					continue;
 				memset(ctx, 0, sizeof(ctx));
 				ctx[i] = values[v];
-				snprintf(what, sizeof(what), "%s, context byte %u is %#x",
-					 t.prog.ops->name, i, values[v]);
+				snprintf(what, sizeof(what), "%s, context byte %u is %#x", t.name,
+					 i, values[v]);
 				run(&t, &r, what);
 				r.ctx_size = 192;
 				r.ctx_out_size = i;
@@ -255,8 +255,7 @@ static void test_ctx(void **state)
 		for (uint32_t size = 0; size < sizeof(ctx); size += size < 200 ? 1 : 4999) {
 			struct twin_run r = {.ctx = size ? ctx : NULL, .ctx_size = size};
 
-			snprintf(what, sizeof(what), "%s, context of %u bytes", t.prog.ops->name,
-				 size);
+			snprintf(what, sizeof(what), "%s, context of %u bytes", t.name, size);
 			run(&t, &r, what);
 		}
 		for (uint32_t bits = 0; bits < 256; bits++) {
@@ -271,7 +270,7 @@ static void test_ctx(void **state)
 					     .duration = bits & 128 ? 1 : 0,
 					     .no_data_out = true};
 
-			snprintf(what, sizeof(what), "%s, arguments %#x", t.prog.ops->name, bits);
+			snprintf(what, sizeof(what), "%s, arguments %#x", t.name, bits);
 			run(&t, &r, what);
 		}
 		struct twin_run r = {.ctx = ctx, .ctx_size = 8, .flags = 1, .cpu = 100000};

@@ -5,14 +5,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "kern.h"
 #include "prog/type.h"
-#include "verifier/rewrite.h"
 
 #define MAX_OUT 200000
 
@@ -28,59 +26,39 @@ struct skep *twin_open(void)
 	return skep;
 }
 
-/* Stands in for the verifier: all is reached, and R6 is the context. */
-static void rewrite(struct skep_prog *prog, const struct bpf_insn *insns, uint32_t n)
-{
-	static const uint8_t sizes[] = {4, 2, 1, 8};
-	struct skep_subprog all = {.len = n};
-	struct skep_aux *aux = calloc(n, sizeof(*aux));
-
-	assert_non_null(aux);
-	for (uint32_t i = 0; i < n; i++) {
-		uint8_t class = BPF_CLASS(insns[i].code);
-		bool store = class == BPF_ST || class == BPF_STX;
-
-		aux[i].seen = true;
-		aux[i].map = -1;
-		if ((class == BPF_LDX && insns[i].src_reg == 6) ||
-		    (store && insns[i].dst_reg == 6)) {
-			aux[i].field =
-				skep_ctx_find(prog, (uint32_t)insns[i].off,
-					      sizes[BPF_SIZE(insns[i].code) >> 3], store, true);
-			aux[i].mem = SKEP_MEM_CTX;
-			assert_non_null(aux[i].field);
-		}
-	}
-	assert_int_equal(skep_rewrite(prog, insns, n, aux, &all, 1), 0);
-	free(aux);
-}
-
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
 	      uint32_t n)
 {
 	static char log[1 << 16];
+	union bpf_attr attr = {
+		.prog_type = type,
+		.insns = (uintptr_t)insns,
+		.insn_cnt = n,
+		.license = (uintptr_t) "GPL",
+		.log_level = 1,
+		.log_buf = (uintptr_t)log,
+		.log_size = sizeof(log),
+		.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,
+	};
 
 	memset(t, 0, sizeof(*t));
+	t->skep = skep;
+	t->name = skep_prog_types[type].name;
 	t->kernel_fd = kern_load(type, insns, n, 1, log, sizeof(log));
 	if (t->kernel_fd < 0) {
 		print_message("kernel refuses: %d\n%s\n", t->kernel_fd, log);
 		return t->kernel_fd;
 	}
-	t->skep = skep;
-	t->prog.obj.skep = skep;
-	t->prog.type = type;
-	t->prog.ops = &skep_prog_types[type];
-	t->prog.run = skep_interp_run;
-	rewrite(&t->prog, insns, n);
-	assert_int_equal(skep_bind(&t->prog), 0);
+	t->skep_fd = (int)skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
+	if (t->skep_fd < 0)
+		fail_msg("skep refuses: %d\n%s\n", t->skep_fd, log);
 	return 0;
 }
 
 void twin_unload(struct twin *t)
 {
 	close(t->kernel_fd);
-	skep_unbind(&t->prog);
-	skep_image_free(&t->prog.image);
+	close(t->skep_fd);
 }
 
 /* Bytes of an output buffer that a run could touch, and some. */
@@ -142,7 +120,8 @@ int twin_run(struct twin *t, const struct twin_run *run, uint32_t *retval, const
 	fill(&ours, run, out[1], ctx_out[1]);
 	theirs.test.prog_fd = (uint32_t)t->kernel_fd;
 	err = (int)kern_bpf(BPF_PROG_TEST_RUN, &theirs);
-	our_err = t->prog.ops->test_run(&t->prog, &ours, &ours);
+	ours.test.prog_fd = (uint32_t)t->skep_fd;
+	our_err = (int)skep_bpf(t->skep, BPF_PROG_TEST_RUN, &ours, sizeof(ours));
 	if (err != our_err)
 		fail_msg("%s: kernel answers %d, skep %d", what, err, our_err);
 	COMPARE(retval);

@@ -9,12 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bpf/instance.h"
+#include "bpf/uapi.h"
+#include "skep.h"
 
 struct twin {
 	struct skep *skep;
-	int kernel_fd;
-	struct skep_prog prog; /* not verified: the kernel did that */
+	int kernel_fd, skep_fd;
+	const char *name; /* of the program type */
 };
 
 /* What a run is given; sizes of 0: none. */
@@ -31,8 +32,7 @@ struct twin_run {
 
 /* Opens an instance, or skips the test where the kernel can't be asked. */
 struct skep *twin_open(void);
-/* 0, or the kernel's -errno (with its log printed). In these programs R6, once set, is the
- * context for good, and all accesses of the context go through it. */
+/* 0, or the kernel's -errno (with its log printed). Fails when skep answers otherwise. */
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
 	      uint32_t n);
 /* Runs both and fails, with `what` and the difference, unless all is equal. Returns what the

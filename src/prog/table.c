@@ -89,7 +89,6 @@ const struct skep_prog_type skep_prog_types[] = {
 	[BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE] = {.name = "raw_tracepoint_writable",
 						   FIELDS(skep_fields_raw_tp_writable),
 						   SAME(SKEP_CTX_SIZE_RAW_TP),
-						   .test_run = skep_test_run_raw_tp,
 						   .check_attach = attach_any},
 	[BPF_PROG_TYPE_SYSCALL] = {.name = "syscall",
 				   FIELDS(skep_fields_syscall),
