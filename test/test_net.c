@@ -39,11 +39,13 @@
 
 #include <cmocka.h>
 
+#include "bpf/uapi.h"
 #include "net/capture.h"
 #include "net/frame.h"
 #include "net/port.h"
 #include "net/wire.h"
 
+static struct skep *skep;
 static char why_not[256]; /* why there are no namespaces here; "" if there are */
 
 static unsigned scale(void)
@@ -426,6 +428,9 @@ static int setup(void **state)
 	int err;
 
 	signal(SIGPIPE, SIG_IGN);
+	err = skep_open(&skep, NULL);
+	if (err)
+		return err;
 	if (sh("ip link show >/dev/null 2>&1")) {
 		snprintf(why_not, sizeof(why_not), "no ip command (iproute2)");
 		return 0;
@@ -451,6 +456,7 @@ static int teardown(void **state)
 {
 	struct end *ends[] = {&client, &server};
 
+	skep_close(skep);
 	for (int i = 0; i < 2; i++) {
 		if (ends[i]->pid <= 0)
 			continue;
@@ -828,6 +834,145 @@ static void test_refused(void **state)
 	assert_int_equal(skep_port_check_free("wa", why, sizeof(why)), 0);
 }
 
+/* ---- Programs on the wire ---- */
+
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define RETURN(v)                                                                                  \
+	INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, v), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+static struct skep_runner *load(const struct bpf_insn *insns, uint32_t n)
+{
+	static char log[65536];
+	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_XDP,
+			       .insns = (uintptr_t)insns,
+			       .insn_cnt = n,
+			       .license = (uintptr_t) "GPL",
+			       .log_level = 1,
+			       .log_buf = (uintptr_t)log,
+			       .log_size = sizeof(log)};
+	struct skep_runner *runner;
+	long fd = skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
+
+	if (fd < 0)
+		fail_msg("%ld: %s", fd, log);
+	assert_int_equal(skep_runner_open(&runner, skep, (int)fd), 0);
+	close((int)fd);
+	return runner;
+}
+
+/* IPv4 packets of a protocol get `verdict`, others pass. */
+static struct skep_runner *by_protocol(uint8_t proto, int verdict)
+{
+	struct bpf_insn prog[] = {
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 3, 1, 4, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 4, 2, 0, 0),
+		INSN(BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, 34),
+		INSN(BPF_JMP | BPF_JGT | BPF_X, 4, 3, 5, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_H, 5, 2, 12, 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 3, htons(0x0800)),
+		INSN(BPF_LDX | BPF_MEM | BPF_B, 5, 2, 23, 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 1, proto),
+		INSN(BPF_JMP | BPF_JA, 0, 0, 2, 0),
+		RETURN(XDP_PASS),
+		RETURN(verdict),
+	};
+
+	return load(prog, sizeof(prog) / sizeof(prog[0]));
+}
+
+static void start_program(struct live *l, struct skep_runner *runner)
+{
+	char why[256] = "";
+
+	memset(l, 0, sizeof(*l));
+	if (skep_port_open(&l->wire.a, "wa", why, sizeof(why)) ||
+	    skep_port_open(&l->wire.b, "wb", why, sizeof(why)))
+		fail_msg("%s", why);
+	l->wire.stop = &l->stop;
+	l->wire.runner = runner;
+	l->wire.prog_type = BPF_PROG_TYPE_XDP;
+	assert_int_equal(pthread_create(&l->thread, NULL, run_wire, l), 0);
+}
+
+/* What is dropped is gone, and nothing else is. */
+static void test_drop(void **state)
+{
+	struct order o = to_server(DO_PING, "10.9.0.2");
+	struct skep_runner *runner;
+	struct live l;
+
+	NEED_NAMESPACES();
+	runner = by_protocol(IPPROTO_ICMP, XDP_DROP);
+	start_program(&l, runner);
+	o.size = 64;
+	o.count = 2;
+	assert_int_equal(do_now(&client, &o), 0);
+	tcp_both_ways("10.9.0.2", 10000000);
+	stop_wire(&l);
+	assert_int_equal(l.stats.dropped, 2);
+	assert_true(l.stats.passed > 1000);
+	skep_runner_close(runner);
+}
+
+static void test_tx(void **state)
+{
+	struct order o = to_server(DO_PING, "10.9.0.2");
+	struct skep_runner *runner;
+	struct live l;
+
+	NEED_NAMESPACES();
+	runner = by_protocol(IPPROTO_ICMP, XDP_TX);
+	start_program(&l, runner);
+	o.size = 64;
+	o.count = 2;
+	/* The requests come back as they are, which are no replies. */
+	assert_int_equal(do_now(&client, &o), 0);
+	stop_wire(&l);
+	assert_int_equal(l.stats.returned, 2);
+	assert_true(l.stats.a.tx_frames >= 2);
+	skep_runner_close(runner);
+}
+
+static void test_redirect(void **state)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_DEVMAP, .key_size = 4, .value_size = 4, .max_entries = 4};
+	struct order o = to_server(DO_PING, "10.9.0.2");
+	uint32_t key = 2, ifindex;
+	struct skep_runner *runner;
+	struct live l;
+	long map;
+
+	NEED_NAMESPACES();
+	map = skep_bpf(skep, BPF_MAP_CREATE, &attr, sizeof(attr));
+	assert_true(map >= 0);
+	struct bpf_insn prog[] = {
+		INSN(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, (int)map),
+		INSN(0, 0, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 2),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 0),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+
+	ifindex = if_nametoindex("wb");
+	attr = (union bpf_attr){
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&key, .value = (uintptr_t)&ifindex};
+	assert_int_equal(skep_bpf(skep, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), 0);
+	runner = load(prog, sizeof(prog) / sizeof(prog[0]));
+	start_program(&l, runner);
+	o.size = 64;
+	o.count = 5;
+	assert_in_range(do_now(&client, &o), 4, 5);
+	stop_wire(&l);
+	assert_true(l.stats.redirected >= 5);
+	assert_int_equal(l.stats.passed + l.stats.lost_redirects, 0);
+	skep_runner_close(runner);
+	close((int)map);
+}
+
 /* ---- Frames and capture files: anywhere ---- */
 
 static uint64_t rnd_state = 0x123456789abcdefull;
@@ -979,19 +1124,14 @@ static void test_hostile_captures(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tags),
-		cmocka_unit_test(test_capture),
-		cmocka_unit_test(test_hostile_captures),
-		cmocka_unit_test(test_hostile_frames),
-		cmocka_unit_test(test_nothing_without_wire),
-		cmocka_unit_test(test_ping),
-		cmocka_unit_test(test_tcp),
-		cmocka_unit_test(test_vlan),
-		cmocka_unit_test(test_jumbo),
-		cmocka_unit_test(test_udp_segments),
-		cmocka_unit_test(test_full_interface),
-		cmocka_unit_test(test_watch),
-		cmocka_unit_test(test_link_gone),
+		cmocka_unit_test(test_drop),           cmocka_unit_test(test_tx),
+		cmocka_unit_test(test_redirect),       cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_capture),        cmocka_unit_test(test_hostile_captures),
+		cmocka_unit_test(test_hostile_frames), cmocka_unit_test(test_nothing_without_wire),
+		cmocka_unit_test(test_ping),           cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_vlan),           cmocka_unit_test(test_jumbo),
+		cmocka_unit_test(test_udp_segments),   cmocka_unit_test(test_full_interface),
+		cmocka_unit_test(test_watch),          cmocka_unit_test(test_link_gone),
 		cmocka_unit_test(test_refused),
 	};
 	int r;
