@@ -211,6 +211,12 @@ static bool fuse_extend(struct fuse *f, int32_t n)
 
 /* ---- Addresses ---- */
 
+/* Gives what 64 bits give. */
+static bool is_wide(const struct ir *i)
+{
+	return i->w || (i->flags & IR_EXACT);
+}
+
 static bool still(const struct fuse *f, uint8_t reg, int32_t def_then)
 {
 	return reg == IR_FP || f->defs.at[reg] == def_then;
@@ -232,7 +238,7 @@ static void fuse_address(struct fuse *f, int32_t n)
 			i->base = d->a;
 			continue;
 		}
-		if (d->op != IR_ALU || d->kind != BPF_ADD || !d->w || d->operand == IR_MEM)
+		if (d->op != IR_ALU || d->kind != BPF_ADD || !is_wide(d) || d->operand == IR_MEM)
 			return;
 		if (d->operand == IR_IMM) {
 			int64_t off = i->off + d->imm;
@@ -268,7 +274,7 @@ static void fuse_address_sink(struct fuse *f, int32_t n)
 	if (at == NONE || i->base == i->a || i->base == i->b || i->base == i->index)
 		return;
 	d = &f->ir[at];
-	if (d->op != IR_ALU || d->kind != BPF_ADD || !d->w || d->operand == IR_MEM ||
+	if (d->op != IR_ALU || d->kind != BPF_ADD || !is_wide(d) || d->operand == IR_MEM ||
 	    d->a == IR_FP || (d->operand == IR_REG && (i->index != NO_REG || d->b == IR_FP)))
 		return;
 	if (!can_sink(f, at, n, !redefined))
@@ -300,7 +306,7 @@ static void fuse_scale(struct fuse *f, int32_t n)
 		if (at == NONE || i->base == i->index)
 			continue;
 		d = &f->ir[at];
-		if (!is_shift_imm(d, BPF_LSH) || !d->w || d->imm > 3)
+		if (!is_shift_imm(d, BPF_LSH) || !is_wide(d) || d->imm > 3)
 			continue;
 		keep = d->a != d->dst && still(f, d->a, sources(f, at)->a);
 		sink = !keep && reg != i->a && reg != i->b && can_sink(f, at, n, i->dst != reg);

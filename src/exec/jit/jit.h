@@ -58,6 +58,8 @@ enum ir_operand { IR_IMM, IR_REG, IR_MEM };
 #define IR_SIGNED 0x04 /* signed division, sign-extending load */
 #define IR_LONG   0x08 /* back end: this jump is not short */
 #define IR_MEM_A  0x10 /* JCC, SWAP: operand a is the memory */
+#define IR_EXACT  0x20 /* 32 bits, and 64 would have given the same */
+#define IR_NOT    0x40 /* JCC: jumps if the condition does not hold */
 
 struct ir {
 	uint8_t op; /* enum ir_op */

@@ -247,6 +247,23 @@ static uint32_t follow(const struct jit *jit, uint32_t n)
 	return n;
 }
 
+/* A branch over a jump is the opposite branch to where that goes. */
+static void invert_branches(struct jit *jit, const struct jit_func *f)
+{
+	for (uint32_t n = f->start; n + 2 < f->end; n++) {
+		struct ir *i = &jit->ir[n], *jump = &jit->ir[n + 1];
+
+		if (i->op != IR_JCC || jump->op != IR_JMP || i->target != n + 2 ||
+		    (jump->flags & IR_TARGET))
+			continue;
+		i->flags ^= IR_NOT;
+		i->target = jump->target;
+		jump->op = IR_NOP;
+		if (i->target <= n)
+			jit->ir[i->target].flags |= IR_LOOP;
+	}
+}
+
 static int mark_jumps(struct jit *jit, const struct jit_func *f)
 {
 	for (uint32_t n = f->start; n < f->end; n++) {
@@ -263,6 +280,7 @@ static int mark_jumps(struct jit *jit, const struct jit_func *f)
 		i->target = follow(jit, i->target);
 		jit->ir[i->target].flags |= IR_TARGET | (i->target <= n ? IR_LOOP : 0);
 	}
+	invert_branches(jit, f);
 	return 0;
 }
 

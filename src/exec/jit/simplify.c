@@ -153,6 +153,14 @@ static bool power_of_2(int64_t v, unsigned *log2)
 	return true;
 }
 
+/* The result has no more than 32 bits, whichever way it is computed. */
+static void narrow(struct ir *i)
+{
+	if (i->w)
+		i->flags |= IR_EXACT;
+	i->w = false;
+}
+
 static void simplify_and(struct ir *i, const struct known *k)
 {
 	uint64_t mask = i->w ? (uint64_t)i->imm : (uint32_t)i->imm;
@@ -213,11 +221,11 @@ static void simplify_imm(struct ir *i, const struct known *k)
 			break;
 		}
 		if (abits <= 32 && i->imm < 32)
-			i->w = false;
+			narrow(i);
 		goto shift;
 	case BPF_LSH:
 		if (abits + (unsigned)i->imm <= 32 && i->imm < 32)
-			i->w = false;
+			narrow(i);
 		goto shift;
 	case BPF_OR:
 	case BPF_XOR:
@@ -281,7 +289,8 @@ static void simplify_alu(struct ir *i, const struct known *k)
 			i->w = i->operand == IR_IMM && bbits > 31;
 			break;
 		case BPF_ADD:
-			i->w = abits > 31 || bbits > 31;
+			if (abits <= 31 && bbits <= 31)
+				narrow(i);
 			break;
 		}
 	}
@@ -315,7 +324,8 @@ static void simplify_jcc(struct ir *i, const struct known *k)
 		i->kind = mirror[i->kind >> 4];
 	}
 	if (i->operand == IR_IMM && k->is_const[i->a]) {
-		bool taken = skep_jcc(i->kind, i->w, (uint64_t)k->value[i->a], (uint64_t)i->imm);
+		bool taken = skep_jcc(i->kind, i->w, (uint64_t)k->value[i->a], (uint64_t)i->imm) !=
+			     !!(i->flags & IR_NOT);
 
 		i->op = taken ? IR_JMP : IR_NOP;
 		i->a = NO_REG;

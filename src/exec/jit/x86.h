@@ -77,7 +77,7 @@ struct x86 {
 	uint8_t saved[8]; /* callee-saved registers, in the order of pushing */
 	unsigned nsaved;
 	bool bmi2, movbe;
-	bool moved;		/* this round, something lay elsewhere than in the one before */
+	bool moved; /* this round, something lay elsewhere than in the one before */
 	/* What the flags say, for the instruction that follows: the result of the last
 	 * operation, or a comparison. */
 	uint8_t flags_reg; /* IR register, NO_REG: nothing */

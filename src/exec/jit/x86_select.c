@@ -347,8 +347,8 @@ static void compare_memory(struct x86 *c, const struct ir *i)
 	}
 }
 
-/* Sets the flags; returns the condition under which the jump is taken. */
-static uint8_t compare(struct x86 *c, const struct ir *i)
+/* Sets the flags; returns the condition that makes the comparison true. */
+static uint8_t compare_true(struct x86 *c, const struct ir *i)
 {
 	uint8_t cc = jcc_cc[i->kind >> 4], a, b;
 	int32_t imm = (int32_t)i->imm;
@@ -398,6 +398,12 @@ static uint8_t compare(struct x86 *c, const struct ir *i)
 		x86_alu_ri(c, ALU_CMP, i->w, a, imm);
 	}
 	return cc;
+}
+
+/* ... under which the jump is taken. */
+static uint8_t compare(struct x86 *c, const struct ir *i)
+{
+	return compare_true(c, i) ^ !!(i->flags & IR_NOT);
 }
 
 static bool same_flags(const struct ir *i)
