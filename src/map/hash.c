@@ -94,8 +94,10 @@ static int init_shared(struct skep_htab *h, const struct layout *l)
 		h->chunk = bytes >= CHUNK_BYTES ? 1 : (uint32_t)(CHUNK_BYTES / bytes);
 	if (err)
 		return err;
-	for (uint32_t i = 0; i < h->nshards; i++)
+	for (uint32_t i = 0; i < h->nshards; i++) {
 		store(&h->shards[i].fresh, i * h->per_shard);
+		store(&h->shards[i].sweep, HTAB_SWEEP_ONE);
+	}
 	for (uint32_t i = 0; i < h->nstripes; i++) {
 		uint32_t elem = map->max_entries + i;
 

@@ -612,12 +612,10 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 	store(&st->hand[1], old);
 	store(&h->nodes[fresh - 1].where, bucket + 1);
 	fill(h, fresh - 1, key, value, mode, env);
-	if (h->partitioned) {
-		uint32_t home = load_relaxed(&h->nodes[old - 1].lru) & HTAB_HOME_MASK;
-
-		store(&h->nodes[fresh - 1].lru, home);
+	if (h->lru)
+		store(&h->nodes[fresh - 1].lru, load_relaxed(&h->nodes[old - 1].lru));
+	if (h->partitioned)
 		store(&h->nodes[old - 1].lru, HTAB_NO_HOME);
-	}
 	if (pos->slot >= 0) {
 		store(&b->slot[pos->slot],
 		      (h->lru ? HTAB_REF : 0) | (uint64_t)tag_of(hash) << 32 | fresh);
@@ -657,6 +655,8 @@ static int insert(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket, 
 	if (!elem)
 		return err ? err : -E2BIG;
 	fill(h, elem - 1, key, value, mode, env);
+	if (h->lru)
+		atomic_fetch_and(&h->nodes[elem - 1].lru, HTAB_HOME_MASK);
 	htab_link(h, bucket, elem - 1, hash);
 	store(&st->hand[0], 0);
 	return 0;

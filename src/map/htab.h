@@ -48,11 +48,13 @@ struct htab_node {
 	_Atomic uint32_t next; /* element + 1: in a chain or a free list */
 	_Atomic uint32_t where;
 	_Atomic uint32_t tag; /* chained elements: hash bits */
-	_Atomic uint32_t lru; /* chained elements: ref bit (HTAB_LRU_REF); home partition */
+	_Atomic uint32_t lru; /* chained elements: ref bit; last sweep survived; home */
 };
-#define HTAB_LRU_REF   0x80000000u
-#define HTAB_HOME_MASK 0x0000ffffu
-#define HTAB_NO_HOME   0x0000ffffu
+#define HTAB_LRU_REF    0x80000000u
+#define HTAB_SWEEP_MASK 0x7fff0000u
+#define HTAB_SWEEP_ONE  0x00010000u
+#define HTAB_HOME_MASK  0x0000ffffu
+#define HTAB_NO_HOME    0x0000ffffu
 
 struct htab_stripe {
 	struct skep_lock lock;
@@ -67,7 +69,8 @@ struct htab_shard {
 	struct skep_lock lock;
 	_Atomic uint32_t head; /* element + 1 */
 	_Atomic uint32_t fresh; /* first element of the range never used */
-	_Atomic uint32_t clock; /* LRU: the hand of the clock */
+	/* LRU (lru.c): the hand, the number of the sweep, and what the hand met this turn. */
+	_Atomic uint32_t hand, sweep, met, unmarked;
 } __attribute__((aligned(128)));
 
 struct skep_htab {
