@@ -318,7 +318,7 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 				     op_text[op >> 4]);
 	default:
 		return skep_v_refuse(env, EACCES, W_PTR_BITS, (int)r,
-				     "R%u pointer operation with %s operator prohibited\n", r,
+				     "R%u pointer arithmetic with %s operator prohibited\n", r,
 				     op_text[op >> 4]);
 	}
 	*d = out;

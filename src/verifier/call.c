@@ -186,12 +186,24 @@ static int enter_for_each(struct venv *env, const struct vframe *caller, struct 
 static int call_loop(struct venv *env, const struct bpf_insn *in, const struct vcall *c,
 		     uint32_t *next)
 {
-	int err = skep_v_precise(env, 1);
+	struct vinsn *a = &env->aux[env->insn];
+	uint32_t *inl = &env->out[env->insn].loop_inline;
 	struct vframe *f;
+	int err = 0;
 
+	/* Whether one callback is called without flags, whatever path comes here. */
+	if (!a->loop_seen || *inl) {
+		bool fits = v_is_null(v_reg(env, 4)) && (!a->loop_seen || *inl == c->subprog + 1);
+
+		if (v_is_null(v_reg(env, 4)))
+			err = skep_v_precise(env, 4);
+		*inl = fits ? c->subprog + 1 : 0;
+		a->loop_seen = true;
+	}
+	if (!err)
+		err = skep_v_precise(env, 1);
 	if (err)
 		return err;
-	env->out[env->insn].loop_inline = c->subprog + 1;
 	if (v_frame(env->cur)->cb_depth < v_reg(env, 1)->s.umax)
 		return skep_v_callback(env, in, c->subprog, next, enter_loop);
 	f = skep_v_frame_mut(env, env->cur, env->cur->curframe);
@@ -359,6 +371,26 @@ static int write_raw(struct venv *env, const struct vcall *c)
 	return 0;
 }
 
+/* A tail call or a packet load that fails ends the function, not the program: one
+ * path goes on behind it, this one returns. */
+static int return_early(struct venv *env, bool zero, uint32_t *next)
+{
+	struct vreg *r0;
+
+	if (!skep_v_push(env, env->insn + 1, env->insn))
+		return env->err ? env->err : -ENOMEM;
+	if (!zero)
+		skep_v_invalidate_pkts(env);
+	r0 = skep_v_reg(env, 0);
+	if (!r0 || env->err)
+		return -ENOMEM;
+	if (zero)
+		skep_v_reg_const(r0, 0);
+	else
+		skep_v_reg_unknown(r0);
+	return skep_v_leave_frame(env, next);
+}
+
 int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 {
 	struct vcall c = {.map_index = -1, .const_key = -1};
@@ -390,14 +422,16 @@ int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 		err = skep_v_map_for_helper(env, &c);
 	if (err)
 		return err;
-	if (c.row->flags & SKEP_HELPER_CHANGES_PKT && c.id != BPF_FUNC_tail_call) {
+	if (c.id == BPF_FUNC_tail_call)
+		return env->cur->curframe ? return_early(env, false, next) : 0;
+	if (c.row->flags & SKEP_HELPER_CHANGES_PKT) {
 		skep_v_invalidate_pkts(env);
 		return env->err;
 	}
 	return 0;
 }
 
-int skep_v_ld_abs(struct venv *env, const struct bpf_insn *in)
+int skep_v_ld_abs(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 {
 	struct vframe *f;
 	int err;
@@ -433,5 +467,7 @@ int skep_v_ld_abs(struct venv *env, const struct bpf_insn *in)
 	f->reg[0].precise = !env->priv;
 	f->reg[0].def32 = env->insn + 1;
 	env->scratched |= 1;
+	if (env->cur->curframe)
+		return return_early(env, true, next);
 	return 0;
 }

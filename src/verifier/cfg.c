@@ -485,7 +485,7 @@ static int depth_from(struct venv *env, uint32_t root)
 		next = (uint32_t)skep_v_subprog_at(env, (uint32_t)(in - env->insns + in->imm + 1));
 		if (n == V_FRAMES)
 			return skep_v_refuse(env, E2BIG, W_STACK_DEPTH, -1,
-					     "the call stack of %u frames is too deep !\n", n + 1);
+					     "the call stack of %u frames is too deep !\n", n);
 		/* A program that a tail call enters has the whole stack to itself. */
 		if (env->subs[next].has_tail_call && top->depth >= 256)
 			return skep_v_refuse(
@@ -503,10 +503,6 @@ static int depth_from(struct venv *env, uint32_t root)
 		if (env->subs[next].has_tail_call)
 			for (uint32_t i = 0; i < n; i++)
 				env->subs[c[i].sub].tail_call_reachable = true;
-		for (uint32_t i = 0; i < n; i++)
-			if (c[i].sub == next)
-				return skep_v_refuse(env, EINVAL, W_CALL, -1,
-						     "recursive call from %s() to %s()\n", "", "");
 		c[n++] = (struct chain){next, env->subs[next].start, depth, false};
 	}
 	return 0;

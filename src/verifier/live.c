@@ -113,7 +113,7 @@ int skep_v_live_regs(struct venv *env)
 	for (uint32_t i = 0; i < env->n; i++) {
 		if (env->aux[i].flags & V_SECOND)
 			continue;
-		if (env->aux[i].scc)
+		if (env->aux[i].scc & ~V_OWN_CYCLE)
 			skep_v_log(env, "%3u ", env->aux[i].scc);
 		else
 			skep_v_log(env, "    ");
@@ -177,7 +177,10 @@ int skep_v_sccs(struct venv *env)
 				do {
 					w = open[--nopen];
 					closed[w] = 1;
-					env->aux[w].scc = cycle ? nscc : 0;
+					env->aux[w].scc = cycle ? nscc
+							  : env->aux[w].flags & V_CALLBACKS
+								  ? V_OWN_CYCLE
+								  : 0;
 				} while (w != v);
 			}
 		}

@@ -206,7 +206,7 @@ int skep_v_ptr_reg_off(struct venv *env, const struct vreg *reg, int r, bool fix
 }
 
 static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, int r, int off,
-		      int size, enum vacc acc, int value)
+		      int size, enum vacc acc, int value, bool sx)
 {
 	const struct skep_ctx_field *f;
 	struct vreg *d;
@@ -217,6 +217,8 @@ static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, i
 	f = off < 0 ? NULL
 		    : skep_ctx_find(env->prog, (uint32_t)off, (uint32_t)size, acc == V_WRITE,
 				    env->priv);
+	if (f && sx && f->kind != SKEP_CTX_SCALAR)
+		f = NULL;
 	if (!f) {
 		skep_v_print_line(env, insn);
 		return skep_v_refuse(env, EACCES, W_CTX, r,
@@ -409,7 +411,7 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
 	case V_CTX:
 		err = acc == V_WRITE ? leak(env, value, "context") : 0;
-		return err ? err : access_ctx(env, insn, reg, r, off, size, acc, value);
+		return err ? err : access_ctx(env, insn, reg, r, off, size, acc, value, sx);
 	case V_STACK:
 		return acc == V_READ ? skep_v_stack_read(env, r, off, size, value)
 				     : skep_v_stack_write(env, r, off, size, value, insn);

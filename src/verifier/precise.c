@@ -118,6 +118,9 @@ static int back_call(struct venv *env, uint32_t idx, int64_t after, struct want 
 		w->frame--;
 		return 0;
 	}
+	/* A tail call that failed returned from its function: registers are others'. */
+	if (after >= 0 && env->aux[after].subprog != env->aux[idx].subprog)
+		return -V_ENOTSUPP;
 	*regs &= (uint16_t)~1u;
 	if (*regs & ARGS)
 		return lost(env, "arguments needed after a helper call");
@@ -195,6 +198,9 @@ static int back(struct venv *env, uint32_t idx, int64_t after, const struct vhis
 			*regs |= src;
 		break;
 	case BPF_LD:
+		if (BPF_MODE(in->code) != BPF_IMM && after >= 0 &&
+		    env->aux[after].subprog != env->aux[idx].subprog)
+			return -V_ENOTSUPP;
 		if (!(*regs & dst))
 			break;
 		*regs &= (uint16_t)~dst;

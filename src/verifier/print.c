@@ -39,9 +39,9 @@ const char *skep_v_type_name(const struct vreg *r, char buf[64])
 
 const char *skep_v_tnum(struct skep_tnum t, char buf[64])
 {
-	snprintf(buf, 64, "(%#llx; %#llx)", (unsigned long long)t.value,
-		 (unsigned long long)t.mask);
-	if (!t.value || !t.mask)
+	if (!t.mask)
+		snprintf(buf, 64, "%#llx", (unsigned long long)t.value);
+	else
 		snprintf(buf, 64, "(0x%llx; 0x%llx)", (unsigned long long)t.value,
 			 (unsigned long long)t.mask);
 	return buf;
@@ -50,7 +50,7 @@ const char *skep_v_tnum(struct skep_tnum t, char buf[64])
 /* Small numbers are printed in decimal, others in hexadecimal. */
 static void put_unsigned(struct venv *env, uint64_t v)
 {
-	if (v < UINT16_MAX)
+	if (v <= UINT16_MAX)
 		skep_v_log(env, "%llu", (unsigned long long)v);
 	else
 		skep_v_log(env, "%#llx", (unsigned long long)v);
@@ -58,7 +58,7 @@ static void put_unsigned(struct venv *env, uint64_t v)
 
 static void put_signed(struct venv *env, int64_t v)
 {
-	if (v > INT16_MIN && v < INT16_MAX)
+	if (v >= INT16_MIN && v <= INT16_MAX)
 		skep_v_log(env, "%lld", (long long)v);
 	else
 		skep_v_log(env, "%#llx", (unsigned long long)v);

@@ -263,7 +263,9 @@ static int clean_all(struct venv *env, struct vstate *list, uint32_t insn)
 		if (st->branches || st->insn != insn || st->cleaned ||
 		    !same_callsites(st, env->cur) || incomplete(st))
 			continue;
-		err = clean(env, st);
+		err = skep_v_live_update(env);
+		if (!err)
+			err = clean(env, st);
 		if (err)
 			return err;
 	}
@@ -367,6 +369,8 @@ static void leave_loop(struct venv *env, struct vstate *st)
 	drop_backs(env, st);
 }
 
+static void print_cycle(struct venv *env, const struct vstate *st, const char *what);
+
 void skep_v_branch_done(struct venv *env, struct vstate *st)
 {
 	/* st is the path itself; its checkpoints are its parents. */
@@ -374,8 +378,10 @@ void skep_v_branch_done(struct venv *env, struct vstate *st)
 
 	for (st = st->parent; st && !--st->branches; st = up) {
 		up = st->parent;
-		if (st->backs)
+		if (st->loop == st) {
+			print_cycle(env, st, "exit");
 			leave_loop(env, st);
+		}
 		if (st->evicted) {
 			env->free_states--;
 			skep_v_state_free(env, st);
@@ -383,19 +389,52 @@ void skep_v_branch_done(struct venv *env, struct vstate *st)
 	}
 }
 
-static void hit_loop(struct venv *env, struct vstate *st, uint32_t insn)
+/* The cycle that a state is in: of its outermost frame that is in one. */
+static uint32_t cycle(const struct venv *env, const struct vstate *st, uint32_t *frame)
 {
-	bool cyclic = false;
+	for (uint32_t i = 0; i <= st->curframe; i++) {
+		uint32_t scc = env->aux[frame_insn(st, i)].scc;
 
-	(void)insn;
-	for (uint32_t i = 0; i <= st->curframe; i++)
-		cyclic |= env->aux[frame_insn(st, i)].scc != 0;
-	if (!cyclic)
-		st->loop = NULL;
-	else if (st->parent && st->parent->loop)
-		st->loop = st->parent->loop;
-	else
-		st->loop = st;
+		*frame = i;
+		if (scc)
+			return scc;
+	}
+	return 0;
+}
+
+static void print_cycle(struct venv *env, const struct vstate *st, const char *what)
+{
+	uint32_t frame, scc = cycle(env, st, &frame);
+
+	if (scc & V_OWN_CYCLE || !skep_log_on(env->log, SKEP_LOG_LEVEL2))
+		return;
+	skep_v_log(env, "SCC %s (", what);
+	for (uint32_t i = 0; i < frame; i++)
+		skep_v_log(env, "%u,", frame_insn(st, i));
+	skep_v_log(env, "%u)\n", scc);
+}
+
+/* Finds the state through which the path came into the cycle that st is in. */
+static void enter_loop(struct venv *env, struct vstate *st)
+{
+	const struct vstate *up = st->parent ? st->parent->loop : NULL;
+	uint32_t frame, scc = cycle(env, st, &frame), uframe;
+
+	st->loop = NULL;
+	if (!scc)
+		return;
+	if (up && cycle(env, up, &uframe) == scc && uframe == frame) {
+		bool same = true;
+
+		for (uint32_t i = 1; i <= frame; i++)
+			same &= up->frame[i]->callsite == st->frame[i]->callsite;
+		if (same) {
+			st->loop = st->parent->loop;
+			return;
+		}
+	}
+	st->loop = st;
+	print_cycle(env, st, "enter");
 }
 
 static bool single_id(struct venv *env, uint32_t id)
@@ -450,7 +489,7 @@ static int remember(struct venv *env, uint32_t insn)
 	if (!st)
 		return -ENOMEM;
 	st->insn = insn;
-	hit_loop(env, st, insn);
+	enter_loop(env, st);
 	st->next = *head;
 	*head = st;
 	env->cur->parent = st;

@@ -436,12 +436,15 @@ int skep_v_callback(struct venv *env, const struct bpf_insn *in, uint32_t subpro
 		    int (*enter)(struct venv *env, const struct vframe *caller,
 				 struct vframe *callee));
 int skep_v_exit(struct venv *env, uint32_t *next, bool *done);
-int skep_v_ld_abs(struct venv *env, const struct bpf_insn *in);
+int skep_v_ld_abs(struct venv *env, const struct bpf_insn *in, uint32_t *next);
 int skep_v_check_leaks(struct venv *env, bool check_lock, const char *what);
 /* Global functions: their arguments by BTF, what a caller passes, what they may rely on. */
 int skep_v_sub_args(struct venv *env, uint32_t subprog);
 int skep_v_pass_args(struct venv *env, uint32_t subprog);
 int skep_v_take_args(struct venv *env, uint32_t subprog);
+void skep_v_find_pkt_changes(struct venv *env);
+/* Leaves the current frame as if its function returned here; *next: where to. */
+int skep_v_leave_frame(struct venv *env, uint32_t *next);
 int skep_v_check_return(struct venv *env);
 
 /* ---- prune.c ---- */
@@ -463,7 +466,9 @@ int skep_v_live_init(struct venv *env);
 void skep_v_live_free(struct venv *env);
 int skep_v_live_read(struct venv *env, uint32_t frame, uint64_t slots);
 int skep_v_live_write(struct venv *env, uint32_t frame, uint64_t slots);
-int skep_v_live_commit(struct venv *env);
+/* Around each instruction that may touch memory. */
+void skep_v_live_begin(struct venv *env);
+int skep_v_live_commit(struct venv *env, const struct vstate *st, uint32_t insn);
 int skep_v_live_update(struct venv *env);
 /* Slots of frame that may be read from here on, in a state stored earlier. */
 uint64_t skep_v_live_slots(struct venv *env, const struct vstate *st, uint32_t frame);

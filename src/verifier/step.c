@@ -280,7 +280,7 @@ static int step_insn(struct venv *env, const struct bpf_insn *in, uint32_t *next
 		return step_store(env, in);
 	case BPF_LD:
 		if (BPF_MODE(in->code) == BPF_ABS || BPF_MODE(in->code) == BPF_IND)
-			return skep_v_ld_abs(env, in);
+			return skep_v_ld_abs(env, in, next);
 		if (BPF_MODE(in->code) == BPF_IMM) {
 			*next = env->insn + 2;
 			return step_ldimm64(env, in);
@@ -330,7 +330,8 @@ int skep_v_walk(struct venv *env)
 	for (;;) {
 		const struct bpf_insn *in;
 		uint32_t next;
-		bool done = false;
+		bool done = false, touches;
+		uint32_t depth;
 		int err;
 
 		env->hist_at = -1;
@@ -379,13 +380,17 @@ int skep_v_walk(struct venv *env)
 		env->out[env->insn].seen = true;
 		next = env->insn + 1;
 		prev = env->insn;
+		touches = BPF_CLASS(in->code) == BPF_STX || BPF_CLASS(in->code) == BPF_ST ||
+			  in->code == (BPF_JMP | BPF_CALL);
+		if (touches)
+			skep_v_live_begin(env);
+		depth = env->cur->curframe;
 		err = step_insn(env, in, &next, &done);
+		if (!err && touches && env->cur->curframe == depth)
+			err = skep_v_live_commit(env, env->cur, env->insn);
 		if (err)
 			return err;
 		if (done) {
-			err = skep_v_live_update(env);
-			if (err)
-				return err;
 			if (!next_path(env))
 				return 0;
 			prev = env->prev;

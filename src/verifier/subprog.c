@@ -39,6 +39,8 @@ static struct vframe *push_frame(struct venv *env, struct vstate *st, uint32_t s
 		return NULL;
 	}
 	st->frame[st->curframe + 1] = f;
+	env->scratched = (1u << V_REGS) - 1;
+	env->scratched_slots = ~0ull;
 	return f;
 }
 
@@ -199,7 +201,7 @@ static int leave_callback(struct venv *env)
 	return 0;
 }
 
-static int leave_frame(struct venv *env, uint32_t *next)
+int skep_v_leave_frame(struct venv *env, uint32_t *next)
 {
 	struct vstate *st = env->cur;
 	struct vframe *callee = st->frame[st->curframe], *caller;
@@ -275,7 +277,7 @@ int skep_v_exit(struct venv *env, uint32_t *next, bool *done)
 	if (err)
 		return err;
 	if (env->cur->curframe) {
-		err = leave_frame(env, next);
+		err = skep_v_leave_frame(env, next);
 		env->print_state = true;
 		return err;
 	}

@@ -247,6 +247,8 @@ static int run_phases(struct venv *env)
 	if (!err)
 		err = skep_v_live_regs(env);
 	if (!err)
+		skep_v_find_pkt_changes(env);
+	if (!err)
 		err = walk_from(env, 0);
 	if (!err)
 		err = walk_globals(env);
