@@ -16,24 +16,24 @@
 
 /* What the verifier found out about one original instruction. */
 struct skep_aux {
-	bool seen;		/* reached on some path */
-	bool branch_taken_only;	/* conditional jump: only the jump was ever reached ... */
-	bool fallthrough_only;	/* ... only the next instruction was */
-	uint8_t mem;		/* enum skep_mem of its address operand */
-	bool zext;		/* a reader needs the upper half of its 32-bit result */
-	bool nospec;		/* a speculation barrier belongs here (unprivileged) */
+	bool seen; /* reached on some path */
+	bool branch_taken_only; /* conditional jump: only the jump was ever reached ... */
+	bool fallthrough_only; /* ... only the next instruction was */
+	uint8_t mem; /* enum skep_mem of its address operand */
+	bool zext; /* a reader needs the upper half of its 32-bit result */
+	bool nospec; /* a speculation barrier belongs here (unprivileged) */
 	bool alu_sanitize;
 	bool call_inlinable;
-	const struct skep_ctx_field *field;	/* CTX access: the field */
-	int16_t frame_off;	/* STACK access: constant offset, if stack_const */
+	const struct skep_ctx_field *field; /* CTX access: the field */
+	int16_t frame_off; /* STACK access: constant offset, if stack_const */
 	bool stack_const;
-	int32_t map;		/* LDIMM64 of a map, map value access, map helper: index in maps, or -1 */
-	bool map_poisoned;	/* reached with different maps */
+	int32_t map; /* LDIMM64 of a map, map value access, map helper: index in maps, or -1 */
+	bool map_poisoned; /* reached with different maps */
 	bool key_const;
 	uint64_t key;
-	uint32_t map_off;	/* LDIMM64 of a map value: offset */
-	uint32_t subprog;	/* pseudo call, PSEUDO_FUNC: number of the target */
-	uint32_t loop_inline;	/* bpf_loop: callback is constant; subprogram number + 1 */
+	uint32_t map_off; /* LDIMM64 of a map value: offset */
+	uint32_t subprog; /* pseudo call, PSEUDO_FUNC: number of the target */
+	uint32_t loop_inline; /* bpf_loop: callback is constant; subprogram number + 1 */
 };
 
 /* Fills prog->image (and moves prog->line_info, func_info offsets) from the original

@@ -187,6 +187,7 @@ struct vtodo {
 #define V_JUMP      0x02u /* reached not only from the instruction before */
 #define V_FORCE     0x04u /* always remember a state here */
 #define V_CALLBACKS 0x08u /* calls a helper that calls back */
+#define V_OWN_CYCLE 0x80000000u /* in vinsn.scc: a call that calls back, on no other cycle */
 #define V_SECOND    0x10u /* second slot of a 64-bit load */
 
 struct vinsn {
@@ -197,6 +198,7 @@ struct vinsn {
 	uint32_t scc; /* its cycle, 0: none */
 	uint32_t subprog;
 	uint8_t ways; /* jump: 1 went on below, 2 jumped */
+	bool loop_seen; /* bpf_loop: loop_inline says something */
 };
 
 struct vsubprog {
