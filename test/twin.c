@@ -35,23 +35,26 @@ int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf
 		.insns = (uintptr_t)insns,
 		.insn_cnt = n,
 		.license = (uintptr_t) "GPL",
-		.log_level = 1,
-		.log_buf = (uintptr_t)log,
-		.log_size = sizeof(log),
 		.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,
 	};
 
 	memset(t, 0, sizeof(*t));
 	t->skep = skep;
 	t->name = skep_prog_types[type].name;
-	t->kernel_fd = kern_load(type, insns, n, 1, log, sizeof(log));
+	t->kernel_fd = kern_load(type, insns, n, 0, NULL, 0);
 	if (t->kernel_fd < 0) {
+		kern_load(type, insns, n, 1, log, sizeof(log));
 		print_message("kernel refuses: %d\n%s\n", t->kernel_fd, log);
 		return t->kernel_fd;
 	}
 	t->skep_fd = (int)skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
-	if (t->skep_fd < 0)
+	if (t->skep_fd < 0) {
+		attr.log_level = 1;
+		attr.log_buf = (uintptr_t)log;
+		attr.log_size = sizeof(log);
+		skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
 		fail_msg("skep refuses: %d\n%s\n", t->skep_fd, log);
+	}
 	return 0;
 }
 

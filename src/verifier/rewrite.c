@@ -208,7 +208,7 @@ static void store_field(struct rewriter *r, struct bpf_insn insn, const struct s
 						  .dst_reg = insn.src_reg,
 						  .off = 1,
 						  .imm = UINT16_MAX});
-		else if ((uint32_t)insn.imm >= UINT16_MAX)
+		else if (insn.imm >= UINT16_MAX)
 			return;
 	}
 	if (!(f->flags & SKEP_CTX_ANYSIZE) && size > internal_unit(f))
