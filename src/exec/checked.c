@@ -64,6 +64,24 @@ static bool in_map(const struct skep_map *map, uint64_t addr, size_t size, bool 
 	return skep_map_contains(map, addr, size);
 }
 
+/* An access that may be of a value in an inner map. */
+struct inner_access {
+	const struct skep_map *shape;
+	uint64_t addr;
+	size_t size;
+	bool write, ok;
+};
+
+static void in_inner_map(struct skep_object *obj, void *arg)
+{
+	const struct skep_map *map = (const struct skep_map *)obj;
+	struct inner_access *a = arg;
+
+	if (obj->kind == SKEP_KIND_MAP && map->type == a->shape->type &&
+	    map->value_size == a->shape->value_size)
+		a->ok |= in_map(map, a->addr, a->size, a->write);
+}
+
 static bool in_maps(const struct skep_env *env, uint64_t addr, size_t size, bool write)
 {
 	const struct skep_prog *prog = env->prog;
@@ -71,6 +89,15 @@ static bool in_maps(const struct skep_env *env, uint64_t addr, size_t size, bool
 	for (uint32_t i = 0; i < prog->nmaps; i++)
 		if (in_map(prog->maps[i], addr, size, write))
 			return true;
+	/* Which inner maps the program has found is not known: any of that shape. */
+	for (uint32_t i = 0; i < prog->nmaps; i++) {
+		struct inner_access a = {prog->maps[i]->inner, addr, size, write, false};
+
+		if (a.shape)
+			skep_objects_walk(env->skep, in_inner_map, &a);
+		if (a.ok)
+			return true;
+	}
 	return false;
 }
 
