@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The BTF that skep presents as the kernel's. Its source is C, carried as text: the
+ * interface of bpf(2) and the kernel types of vmlinux_*.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bpf/uapi.h" /* so that a change of it rebuilds this file */
+#include "btf/btf.h"
+#include "btf/build.h"
+
+/* The assembler takes the files in: their paths are those of the source tree. */
+#define TEXT(symbol, file)                                                                         \
+	__asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" file "\"\n" #symbol               \
+		"_end:\n.byte 0\n.popsection\n");                                                  \
+	extern const char symbol[] __attribute__((visibility("hidden")));                          \
+	extern const char symbol##_end[] __attribute__((visibility("hidden")))
+
+#ifndef SKEP_SRC
+#define SKEP_SRC "src"
+#endif
+TEXT(skep_text_types, SKEP_SRC "/btf/vmlinux_types.h");
+TEXT(skep_text_uapi, SKEP_SRC "/bpf/uapi.h");
+TEXT(skep_text_bpf, SKEP_SRC "/btf/vmlinux_bpf.h");
+
+static int build(void **data, uint32_t *size)
+{
+	/* Later texts use what earlier ones define. */
+	const struct {
+		const char *text, *end;
+	} texts[] = {{skep_text_types, skep_text_types_end},
+		     {skep_text_uapi, skep_text_uapi_end},
+		     {skep_text_bpf, skep_text_bpf_end}};
+	struct skep_btf_build b;
+	int err = skep_btf_build_init(&b);
+
+	if (err)
+		return err;
+	for (int i = 0; i < 3 && !err; i++)
+		err = skep_btf_build_c(&b, texts[i].text, (size_t)(texts[i].end - texts[i].text),
+				       NULL);
+	if (!err)
+		err = skep_btf_build_write(&b, data, size);
+	skep_btf_build_free(&b);
+	return err;
+}
+
+int skep_btf_vmlinux(struct skep_btf **out)
+{
+	uint32_t size;
+	void *data;
+	int err = build(&data, &size);
+
+	if (err)
+		return err;
+	err = skep_btf_parse(data, size, NULL, out);
+	free(data);
+	if (!err) {
+		(*out)->kernel = true;
+		strcpy((*out)->name, "vmlinux");
+	}
+	return err;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* As vmlinux_types.h: objects of bpf(2), which use the enums of bpf/uapi.h. */
+
+struct btf;
+struct bpf_map {
+	enum bpf_map_type map_type;
+	u32 key_size;
+	u32 value_size;
+	u32 max_entries;
+	u64 map_extra;
+	u32 map_flags;
+	u32 id;
+	struct btf *btf;
+	u32 btf_key_type_id;
+	u32 btf_value_type_id;
+	char name[16];
+};
+struct bpf_prog_aux {
+	u32 id;
+	u32 used_map_cnt;
+	u32 func_cnt;
+	u32 stack_depth;
+	u32 verified_insns;
+	u64 load_time;
+	char name[16];
+};
+struct bpf_prog {
+	u16 pages;
+	enum bpf_prog_type type;
+	enum bpf_attach_type expected_attach_type;
+	u32 len;
+	u32 jited_len;
+	u8 tag[8];
+	struct bpf_prog_aux *aux;
+};
+struct bpf_link {
+	u32 id;
+	enum bpf_link_type type;
+	struct bpf_prog *prog;
+};
