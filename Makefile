@@ -136,6 +136,7 @@ $(BUILD)/bench/bench_exec: $(call obj,bench/bench_exec.c test/kern.c) $(BENCH_PR
 		$(BUILD)/libskep.a | $(BENCH_PROGS:%=%.user.bin) $(BENCH_PROGS:%=%.kernel.bin)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lm -o $@
+$(BUILD)/bench/bench_map: $(call obj,test/asm.c)
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call obj,test/kern.c) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
