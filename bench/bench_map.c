@@ -115,8 +115,10 @@ static struct skep_map *our_full(const struct bench *b, struct skep_env *env)
 
 static const char *const bodies[] = {
 	[NONE] = "",
-	[LOOKUP] = "r1 = 0x11111111 ll\nr2 = r10\nr2 += -4\ncall #1\n",
-	[MISS] = "r1 = 0x11111111 ll\nr2 = r10\nr2 += -4\ncall #1\n",
+	[LOOKUP] = "r1 = 0x11111111 ll\nr2 = r10\nr2 += -4\ncall #1\n"
+		   "if r0 == 0x0 goto none\nr1 = *(u64 *)(r0 +0)\nnone:\n",
+	[MISS] = "r1 = 0x11111111 ll\nr2 = r10\nr2 += -4\ncall #1\n"
+		 "if r0 == 0x0 goto none\nr1 = *(u64 *)(r0 +0)\nnone:\n",
 	[UPDATE] = "r1 = 0x11111111 ll\nr2 = r10\nr2 += -4\nr3 = r10\nr3 += -16\nr4 = 0\ncall #2\n",
 	[REINSERT] =
 		"r1 = 0x11111111 ll\nr2 = r10\nr2 += -4\ncall #3\n"
@@ -203,6 +205,7 @@ static double our_slice(struct skep_map *map, struct skep_env *env, enum op op, 
 	from = now_ns();
 	for (uint32_t i = 0; i < nops; i++) {
 		uint32_t key;
+		uint64_t *p;
 
 		seed = seed * 1664525 + 1013904223;
 		key = ((uint32_t)(seed >> 8) & mask) | high;
@@ -212,7 +215,9 @@ static double our_slice(struct skep_map *map, struct skep_env *env, enum op op, 
 			break;
 		case LOOKUP:
 		case MISS:
-			__asm__ volatile("" : : "r"(o->lookup(map, &key, env)) : "memory");
+			p = o->lookup(map, &key, env);
+			if (p)
+				__asm__ volatile("" : : "r"(*p));
 			break;
 		case REINSERT:
 			o->delete (map, &key, env);

@@ -126,6 +126,7 @@ int htab_create(struct skep_map *map, bool lru, bool partitioned)
 	map->priv = h;
 	h->map = map;
 	h->parts = map->obj.skep->parts;
+	h->key_size = map->key_size;
 	h->lru = lru;
 	h->partitioned = partitioned;
 	if (partitioned) { /* the kernel's rounding */
@@ -188,27 +189,27 @@ static int hash_create(struct skep_map *map, const union bpf_attr *attr)
 
 void *htab_prog_lookup(struct skep_map *map, const void *key, struct skep_env *env)
 {
-	struct htab_ref ref = htab_find(htab_of(map), key, false);
+	uint32_t elem = htab_lookup(htab_of(map), key);
 
 	(void)env;
-	return ref.elem ? htab_value(htab_of(map), ref.elem - 1) : NULL;
+	return elem ? htab_value(htab_of(map), elem - 1) : NULL;
 }
 
 static void *percpu_lookup(struct skep_map *map, const void *key, struct skep_env *env)
 {
-	struct htab_ref ref = htab_find(htab_of(map), key, false);
+	uint32_t elem = htab_lookup(htab_of(map), key);
 
-	return ref.elem ? htab_percpu_value(htab_of(map), ref.elem - 1, env->cpu) : NULL;
+	return elem ? htab_percpu_value(htab_of(map), elem - 1, env->cpu) : NULL;
 }
 
 static void *percpu_lookup_cpu(struct skep_map *map, const void *key, uint32_t cpu)
 {
-	struct htab_ref ref;
+	uint32_t elem;
 
 	if (cpu >= map->cpus)
 		return NULL;
-	ref = htab_find(htab_of(map), key, false);
-	return ref.elem ? htab_percpu_value(htab_of(map), ref.elem - 1, cpu) : NULL;
+	elem = htab_lookup(htab_of(map), key);
+	return elem ? htab_percpu_value(htab_of(map), elem - 1, cpu) : NULL;
 }
 
 long htab_prog_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,

@@ -2,6 +2,10 @@
 /* Finding elements, and the changes that a dead updater can't break. See htab.h. */
 #include "map/htab.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "os/os.h"
 
 #define LOOKUP_TRIES 64
@@ -72,11 +76,11 @@ static inline uint64_t hash8(const struct skep_htab *h, const void *key)
 
 uint64_t htab_hash(const struct skep_htab *h, const void *key)
 {
-	if (h->map->key_size == 4)
+	if (h->key_size == 4)
 		return hash4(h, key);
-	if (h->map->key_size == 8)
+	if (h->key_size == 8)
 		return hash8(h, key);
-	return hash_long(h, key, h->map->key_size);
+	return hash_long(h, key, h->key_size);
 }
 
 static inline uint32_t tag_of(uint64_t hash)
@@ -128,7 +132,7 @@ static bool find_chained(const struct skep_htab *h, struct htab_bucket *b, uint6
 	for (; at && at - 1 < h->nelems && *budget; (*budget)--) {
 		struct htab_node *node = &h->nodes[at - 1];
 
-		if (load(&node->tag) == tag && key_equal(h, at - 1, key, h->map->key_size)) {
+		if (load(&node->tag) == tag && key_equal(h, at - 1, key, h->key_size)) {
 			*ref = (struct htab_ref){at, &b->chain, chain};
 			if (!htab_still(ref))
 				return false;
@@ -162,12 +166,45 @@ static struct htab_ref find_quiet(const struct skep_htab *ch, const void *key, u
 	return ref;
 }
 
+/* Slots whose hash bits are tag, a bit each: a hint, every slot is loaded again. All at once,
+ * because in which slot a key is can't be predicted. */
+#if defined(__SSE2__) && !defined(SKEP_TSAN)
+static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
+{
+	const __m128i *p = (const __m128i *)b, mask = _mm_set1_epi32((int)HTAB_TAG_MASK);
+	const __m128i want = _mm_set1_epi32((int)tag);
+	__m128 v[4], high[2];
+	uint32_t found = 0;
+
+	for (int i = 0; i < 4; i++)
+		v[i] = _mm_castsi128_ps(_mm_load_si128(p + i));
+	for (int i = 0; i < 2; i++) {
+		high[i] = _mm_shuffle_ps(v[2 * i], v[2 * i + 1], 0xdd);
+		found |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(
+				 _mm_and_si128(_mm_castps_si128(high[i]), mask), want)))
+			 << 4 * i;
+	}
+	return found & ((1u << HTAB_SLOTS) - 1);
+}
+#else
+static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
+{
+	uint32_t found = 0;
+
+	for (int i = 0; i < HTAB_SLOTS; i++)
+		found |= (uint32_t)(((load_relaxed(&b->slot[i]) >> 32) & HTAB_TAG_MASK) == tag)
+			 << i;
+	return found;
+}
+#endif
+
 static inline __attribute__((always_inline)) struct htab_ref
 find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t hash, bool ref_bit)
 {
 	uint32_t bucket = bucket_of(h, hash);
 	struct htab_bucket *b = &h->buckets[bucket];
-	uint64_t want = (uint64_t)tag_of(hash) << 32, budget = (uint64_t)h->nelems * 2 + 1024;
+	uint64_t budget = (uint64_t)h->nelems * 2 + 1024;
+	uint32_t tag = tag_of(hash);
 	struct htab_ref ref = {0, NULL, 0};
 
 	if (__builtin_expect(!htab_is_backed(h, bucket), 0))
@@ -176,11 +213,12 @@ find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t has
 		uint64_t chain = load(&b->chain);
 		bool again = false;
 
-		for (int i = 0; i < HTAB_SLOTS; i++) {
+		for (uint32_t found = match(b, tag); found; found &= found - 1) {
+			int i = __builtin_ctz(found);
 			uint64_t w = load(&b->slot[i]);
 			uint32_t elem = (uint32_t)w - 1;
 
-			if (((w ^ want) << 1) >> 33 || elem >= h->nelems)
+			if (((w >> 32) & HTAB_TAG_MASK) != tag || elem >= h->nelems)
 				continue;
 			ref = (struct htab_ref){elem + 1, &b->slot[i], w};
 			if (!key_equal(h, elem, key, key_size)) {
@@ -208,7 +246,7 @@ find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t has
 				return ref;
 			continue;
 		}
-		if (find_chained(h, b, chain, tag_of(hash), key, ref_bit, &budget, &ref))
+		if (find_chained(h, b, chain, tag, key, ref_bit, &budget, &ref))
 			return ref;
 		ref.elem = 0;
 	}
@@ -217,11 +255,25 @@ find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t has
 
 struct htab_ref htab_find(const struct skep_htab *h, const void *key, bool ref_bit)
 {
-	if (h->map->key_size == 4)
-		return find(h, key, 4, hash4(h, key), ref_bit);
-	if (h->map->key_size == 8)
-		return find(h, key, 8, hash8(h, key), ref_bit);
-	return find(h, key, h->map->key_size, hash_long(h, key, h->map->key_size), ref_bit);
+	return find(h, key, h->key_size, htab_hash(h, key), ref_bit);
+}
+
+uint32_t htab_lookup(const struct skep_htab *h, const void *key)
+{
+	if (h->key_size == 4)
+		return find(h, key, 4, hash4(h, key), false).elem;
+	if (h->key_size == 8)
+		return find(h, key, 8, hash8(h, key), false).elem;
+	return find(h, key, h->key_size, hash_long(h, key, h->key_size), false).elem;
+}
+
+uint32_t htab_lookup_ref(const struct skep_htab *h, const void *key)
+{
+	if (h->key_size == 4)
+		return find(h, key, 4, hash4(h, key), true).elem;
+	if (h->key_size == 8)
+		return find(h, key, 8, hash8(h, key), true).elem;
+	return find(h, key, h->key_size, hash_long(h, key, h->key_size), true).elem;
 }
 
 /* ---- Locks and repair ---- */
@@ -329,15 +381,14 @@ struct htab_pos htab_find_locked(struct skep_htab *h, uint32_t bucket, const voi
 		uint32_t elem = (uint32_t)w - 1;
 
 		if (elem < h->nelems && ((w >> 32) & HTAB_TAG_MASK) == tag &&
-		    key_equal(h, elem, key, h->map->key_size))
+		    key_equal(h, elem, key, h->key_size))
 			return (struct htab_pos){elem + 1, i, 0};
 	}
 	at = (uint32_t)load_relaxed(&b->chain);
 	for (steps = 0; at && at - 1 < h->nelems && steps < h->nelems; steps++) {
 		struct htab_node *node = &h->nodes[at - 1];
 
-		if (load_relaxed(&node->tag) == tag &&
-		    key_equal(h, at - 1, key, h->map->key_size)) {
+		if (load_relaxed(&node->tag) == tag && key_equal(h, at - 1, key, h->key_size)) {
 			pos.elem = at;
 			return pos;
 		}
@@ -569,7 +620,7 @@ static void fill_percpu(struct skep_htab *h, uint32_t elem, const void *value, e
 static void fill(struct skep_htab *h, uint32_t elem, const void *key, const void *value,
 		 enum htab_mode mode, const struct skep_env *env)
 {
-	skep_copy_racy(htab_key(h, elem), key, h->map->key_size);
+	skep_copy_racy(htab_key(h, elem), key, h->key_size);
 	if (h->percpu)
 		fill_percpu(h, elem, value, mode, true, env);
 	else

@@ -85,7 +85,7 @@ struct skep_htab {
 	char *percpu; /* per-CPU values: percpu + cpu * percpu_stride + ... */
 	uint64_t stride, percpu_stride;
 	uint64_t seed[2];
-	uint32_t value_off;
+	uint32_t key_size, value_off;
 	uint32_t nelems, nbuckets, nstripes, nshards, per_shard;
 	uint32_t bmask, smask;
 	uint32_t chunk; /* elements backed at once; 0: all are */
@@ -150,6 +150,9 @@ bool htab_still(const struct htab_ref *ref);
 
 uint64_t htab_hash(const struct skep_htab *h, const void *key);
 /* Without lock. ref_bit: note the use for LRU. */
+/* Element + 1, or 0; _ref notes the use for LRU. For programs: specialised by key size. */
+uint32_t htab_lookup(const struct skep_htab *h, const void *key);
+uint32_t htab_lookup_ref(const struct skep_htab *h, const void *key);
 struct htab_ref htab_find(const struct skep_htab *h, const void *key, bool ref_bit);
 
 /* 0 or -errno; on 0 the stripe of bucket is locked, repaired and says bucket. */

@@ -144,27 +144,27 @@ static int lru_create(struct skep_map *map, const union bpf_attr *attr)
 
 static void *lru_lookup(struct skep_map *map, const void *key, struct skep_env *env)
 {
-	struct htab_ref ref = htab_find(htab_of(map), key, true);
+	uint32_t elem = htab_lookup_ref(htab_of(map), key);
 
 	(void)env;
-	return ref.elem ? htab_value(htab_of(map), ref.elem - 1) : NULL;
+	return elem ? htab_value(htab_of(map), elem - 1) : NULL;
 }
 
 static void *percpu_lookup(struct skep_map *map, const void *key, struct skep_env *env)
 {
-	struct htab_ref ref = htab_find(htab_of(map), key, true);
+	uint32_t elem = htab_lookup_ref(htab_of(map), key);
 
-	return ref.elem ? htab_percpu_value(htab_of(map), ref.elem - 1, env->cpu) : NULL;
+	return elem ? htab_percpu_value(htab_of(map), elem - 1, env->cpu) : NULL;
 }
 
 static void *percpu_lookup_cpu(struct skep_map *map, const void *key, uint32_t cpu)
 {
-	struct htab_ref ref;
+	uint32_t elem;
 
 	if (cpu >= map->cpus)
 		return NULL;
-	ref = htab_find(htab_of(map), key, true);
-	return ref.elem ? htab_percpu_value(htab_of(map), ref.elem - 1, cpu) : NULL;
+	elem = htab_lookup_ref(htab_of(map), key);
+	return elem ? htab_percpu_value(htab_of(map), elem - 1, cpu) : NULL;
 }
 
 const struct skep_map_ops skep_map_lru_hash = {
