@@ -314,6 +314,70 @@ static void test_probe(void **state)
 	munmap(gone, 4096);
 }
 
+static int load_target(const char *text)
+{
+	struct bpf_insn insns[16];
+	int n = asm_text(text, insns, 16);
+	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_SCHED_CLS,
+			       .insns = (uintptr_t)insns,
+			       .insn_cnt = n,
+			       .license = (uintptr_t) "GPL"};
+
+	return skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
+}
+
+/* A tail call from a subprogram ends that one only; its caller goes on, as itself. */
+static void test_tail_call_in_subprogram(void **state)
+{
+	struct skep_map *map = new_map(BPF_MAP_TYPE_PROG_ARRAY, 4, 4);
+	int target = load_target("r0 = 500\n exit\n"), fd = skep_object_fd(&map->obj, 0);
+	uint32_t key = 2;
+	union bpf_attr up = {.map_fd = fd, .key = (uintptr_t)&key, .value = (uintptr_t)&target};
+	struct unit u;
+	uint64_t ctx[1];
+
+	assert_true(target >= 0 && fd >= 0);
+	assert_int_equal(skep_bpf(skep, BPF_MAP_UPDATE_ELEM, &up, sizeof(up)), 0);
+	open_unit(&u,
+		  "r6 = 30\n r7 = r1\n"
+		  "call sub\n"
+		  "r0 += r6\n"
+		  "r6 = r0\n"
+		  "r1 = r7\n"
+		  "call sub\n"
+		  "r0 += r6\n"
+		  "exit\n"
+		  "sub:\n"
+		  "r6 = 7\n r8 = 8\n"
+		  "*(u64 *)(r10 -8) = 1\n"
+		  "r3 = *(u32 *)(r1 +0)\n"
+		  "r2 = 0x6d6170 ll\n"
+		  "call #12\n"
+		  "r0 = *(u64 *)(r10 -8)\n"
+		  "exit\n",
+		  map);
+	build(&u);
+	for (ctx[0] = 0; ctx[0] < 6; ctx[0]++) {
+		uint64_t want = ctx[0] == 2 ? 1030 : 32;
+
+		env->tail_calls = 0;
+		assert_int_equal(interpreted(&u, ctx), want);
+		assert_ptr_equal(env->prog, &u.prog);
+		assert_int_equal(env->tail_calls, ctx[0] == 2 ? 2 : 0);
+		env->tail_calls = 0;
+		assert_int_equal(compiled(&u, ctx), want);
+		assert_ptr_equal(env->prog, &u.prog);
+		assert_int_equal(env->tail_calls, ctx[0] == 2 ? 2 : 0);
+		/* No more than 33. */
+		env->tail_calls = 32;
+		assert_int_equal(compiled(&u, ctx), ctx[0] == 2 ? 531 : 32);
+	}
+	close_unit(&u);
+	close(fd);
+	close(target);
+	skep_object_put(&map->obj);
+}
+
 /* Code is never writable and executable at once. */
 static void test_w_xor_x(void **state)
 {
@@ -394,10 +458,11 @@ static void test_large(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lookup),   cmocka_unit_test(test_constant_key),
-		cmocka_unit_test(test_helpers),  cmocka_unit_test(test_callback),
-		cmocka_unit_test(test_probe),    cmocka_unit_test(test_w_xor_x),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_large),
+		cmocka_unit_test(test_lookup),  cmocka_unit_test(test_constant_key),
+		cmocka_unit_test(test_helpers), cmocka_unit_test(test_callback),
+		cmocka_unit_test(test_probe),   cmocka_unit_test(test_tail_call_in_subprogram),
+		cmocka_unit_test(test_w_xor_x), cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_large),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
