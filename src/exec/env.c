@@ -60,6 +60,7 @@ void skep_env_close(struct skep_env *env)
 	env->scratch = NULL;
 	env->prog = NULL;
 	env->call = NULL;
+	env->clone = NULL;
 	env->ctx = NULL;
 	env->checker = NULL;
 	env->jit_stack = NULL;

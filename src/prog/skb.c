@@ -23,8 +23,12 @@ void skep_skb_init(struct skep_skb *skb, uint8_t *buf, uint32_t cap, uint8_t *fr
 		   bool l2)
 {
 	uint32_t link = len < SKEP_ETH_HEADER ? len : SKEP_ETH_HEADER;
+	size_t size = sizeof(*skb);
 
-	memset(skb, 0, sizeof(*skb));
+	/* A size that the compiler doesn't know makes it call memset(), which is ten times
+	 * as fast as the string instruction that it would put here. */
+	__asm__("" : "+r"(size));
+	memset(skb, 0, size);
 	skb->hard_start = buf;
 	skb->hard_end = buf + cap;
 	skb->mac = frame;
