@@ -99,7 +99,7 @@ void skep_client_forget(void)
 /* ---- System calls ---- */
 
 long __real_syscall(long nr, ...);
-long __wrap_syscall(long nr, ...);
+long __wrap_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a5);
 FILE *__real_fopen64(const char *path, const char *mode);
 FILE *__wrap_fopen64(const char *path, const char *mode);
 int __real_open64(const char *path, int flags, ...);
@@ -121,28 +121,22 @@ long skep_client_bpf(int cmd, union bpf_attr *attr, unsigned int size)
 	return r < 0 ? -errno : r;
 }
 
-long __wrap_syscall(long nr, ...)
+/* syscall() is variadic; on Linux such arguments lie where named ones would. Those that were not passed
+ * are registers and a word of the caller's frame, and passed on unused. */
+long __wrap_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a5)
 {
-	long a[6], r;
-	va_list ap;
-
-	/* Reading arguments that were not passed is harmless here: registers and a
-	 * word of the caller's frame. */
-	va_start(ap, nr);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(ap, long);
-	va_end(ap);
+	long r;
 
 	if (nr == __NR_bpf && (scope.skep || scope.watch)) {
-		union bpf_attr *attr = (union bpf_attr *)a[1];
+		union bpf_attr *attr = (union bpf_attr *)a1;
 
-		r = scope.watch ? scope.watch(scope.watch_arg, (int)a[0], attr, (unsigned)a[2])
-				: skep_client_bpf((int)a[0], attr, (unsigned)a[2]);
+		r = scope.watch ? scope.watch(scope.watch_arg, (int)a0, attr, (unsigned)a2)
+				: skep_client_bpf((int)a0, attr, (unsigned)a2);
 	} else if (nr == __NR_perf_event_open && scope.skep) {
-		r = skep_client_perf_open(scope.skep, (const struct perf_event_attr *)a[0],
-					  (int)a[1], (int)a[2], (int)a[3], (unsigned long)a[4]);
+		r = skep_client_perf_open(scope.skep, (const struct perf_event_attr *)a0, (int)a1,
+					  (int)a2, (int)a3, (unsigned long)a4);
 	} else {
-		return __real_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		return __real_syscall(nr, a0, a1, a2, a3, a4, a5);
 	}
 	if (r < 0) {
 		errno = (int)-r;
