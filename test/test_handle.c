@@ -233,6 +233,42 @@ static void test_ids(void **state)
 	assert_true(down_to(skep, 0));
 }
 
+static int no_users;
+
+static void count_no_users(struct skep_object *obj)
+{
+	no_users++;
+}
+
+/* Users are all handles together and each pin; what programs hold is something else. */
+static void test_users(void **state)
+{
+	struct skep *skep = *state;
+	struct skep_object *obj = thing_new(skep, false);
+	int a, b;
+
+	obj->no_users = count_no_users;
+	no_users = 0;
+	a = skep_object_fd(obj, 0);
+	b = skep_object_fd(obj, 0);
+	skep_object_user_ref(obj); /* a pin */
+	close(a);
+	close(b);
+	skep_collect(skep);
+	assert_int_equal(no_users, 0);
+	skep_object_user_put(obj);
+	assert_int_equal(no_users, 1);
+	a = skep_object_fd(obj, 0);
+	skep_collect(skep);
+	assert_int_equal(no_users, 1);
+	close(a);
+	skep_collect(skep);
+	assert_int_equal(no_users, 2);
+	assert_int_equal(alive, 1);
+	skep_object_put(obj);
+	assert_int_equal(alive, 0);
+}
+
 /* A child has a copy of every descriptor; its end is as good as close. */
 static void test_fork(void **state)
 {
@@ -885,6 +921,7 @@ int main(void)
 		T(test_kinds_and_modes),
 		T(test_mapping_holds),
 		T(test_ids),
+		T(test_users),
 		T(test_fork),
 		T(test_exec),
 		T(test_scm_rights),

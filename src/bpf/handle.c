@@ -187,7 +187,7 @@ int skep_object_fd(struct skep_object *obj, int flags)
 		goto out;
 	if (!obj->user) {
 		obj->user = true;
-		skep_object_ref(obj);
+		skep_object_user_ref(obj);
 		if (obj->wd < 0 && obj->closed_ns != ALWAYS)
 			watch(h, obj);
 		else if (obj->closed_ns == ALWAYS)
@@ -335,7 +335,7 @@ void skep_collect(struct skep *skep)
 		pthread_mutex_unlock(&h->lock);
 		/* Without the mutex: destroying one object may put others. */
 		for (i = 0; i < n; i++)
-			skep_object_put(dead[i]);
+			skep_object_user_put(dead[i]);
 	} while (n == BATCH);
 	skep_defer_poll(skep);
 }
@@ -375,6 +375,6 @@ void skep_handles_drop(struct skep *skep)
 		skep_objects_walk(skep, drop_one, &d);
 		pthread_mutex_unlock(&h->lock);
 		for (i = 0; i < d.n; i++)
-			skep_object_put(d.dead[i]);
+			skep_object_user_put(d.dead[i]);
 	} while (d.n == BATCH);
 }

@@ -32,11 +32,14 @@ struct skep_object {
 	uint32_t id;		/* from 1, rising, per kind; 0 once retired */
 	uint64_t dev, ino;	/* of its handle */
 	int fd;			/* the instance's own descriptor; carries no lock */
-	_Atomic uint32_t refs;	/* of this process, see above; all users together count as one */
+	_Atomic uint32_t refs;	/* of this process, see above; each of users counts as one */
+	_Atomic uint32_t users;	/* pins, and all handles together */
 	uid_t uid;
 	uint64_t created_ns;	/* CLOCK_BOOTTIME */
 	/* Last reference gone, and no running program can see it any more: frees it. */
 	void (*destroy)(struct skep_object *obj);
+	/* The last user is gone; other objects may still hold it. NULL: nothing to do. */
+	void (*no_users)(struct skep_object *obj);
 	/* The rest is handle.c's, under its mutex. */
 	bool user;		/* some handle may still be held by a user */
 	bool keep;		/* handles can't be told apart: held until skep_close() */
@@ -118,6 +121,9 @@ struct skep_object *skep_object_by_id(struct skep *skep, enum skep_kind kind, ui
 uint32_t skep_object_next_id(struct skep *skep, enum skep_kind kind, uint32_t after);
 void skep_object_ref(struct skep_object *obj);
 void skep_object_put(struct skep_object *obj);
+/* The same for who holds it on a user's behalf: a pin. */
+void skep_object_user_ref(struct skep_object *obj);
+void skep_object_user_put(struct skep_object *obj);
 /* Looks for objects that no user holds any more and collects them: to be called by
  * commands that make objects or ask for ids. One system call when nothing was closed
  * since the last time. */

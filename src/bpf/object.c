@@ -146,12 +146,8 @@ static struct skep_object *_Atomic *ino_slot(struct skep_inodes *t, uint64_t dev
 /* ---- Objects ---- */
 
 static const char *const memfd_names[SKEP_KIND_MAX] = {
-	[SKEP_KIND_MAP] = "bpf-map",
-	[SKEP_KIND_PROG] = "bpf-prog",
-	[SKEP_KIND_LINK] = "bpf_link",
-	[SKEP_KIND_BTF] = "btf",
-	[SKEP_KIND_PERF] = "bpf-perf",
-	[SKEP_KIND_STATS] = "bpf-stats",
+	[SKEP_KIND_MAP] = "bpf-map", [SKEP_KIND_PROG] = "bpf-prog", [SKEP_KIND_LINK] = "bpf_link",
+	[SKEP_KIND_BTF] = "btf",     [SKEP_KIND_PERF] = "bpf-perf", [SKEP_KIND_STATS] = "bpf-stats",
 };
 
 int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind kind, int fd)
@@ -171,6 +167,7 @@ int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind k
 	obj->skep = skep;
 	obj->kind = kind;
 	obj->refs = 1;
+	obj->users = 0;
 	obj->user = obj->keep = obj->pending = false;
 	obj->modes = obj->lost = false;
 	obj->wd = -1;
@@ -263,6 +260,19 @@ void skep_object_put(struct skep_object *obj)
 	/* A forked child leaves its copies of objects alone: they go with it. */
 	if (!skep_forked(obj->skep))
 		object_retire(obj);
+}
+
+void skep_object_user_ref(struct skep_object *obj)
+{
+	skep_object_ref(obj);
+	atomic_fetch_add(&obj->users, 1);
+}
+
+void skep_object_user_put(struct skep_object *obj)
+{
+	if (atomic_fetch_sub(&obj->users, 1) == 1 && obj->no_users && !skep_forked(obj->skep))
+		obj->no_users(obj);
+	skep_object_put(obj);
 }
 
 int skep_object_get_mode(struct skep *skep, int fd, enum skep_kind kind, struct skep_object **out,

@@ -134,7 +134,7 @@ static void drop(struct skep_pin **at)
 	struct skep_pin *pin = *at;
 
 	*at = pin->next;
-	skep_object_put(pin->obj);
+	skep_object_user_put(pin->obj);
 	free(pin);
 }
 
@@ -203,7 +203,7 @@ static int add(struct skep *skep, struct skep_object *obj, const char *path)
 		err = -EEXIST;
 	if (!err) {
 		pin->obj = obj;
-		skep_object_ref(obj);
+		skep_object_user_ref(obj);
 		pin->next = sys->pins;
 		sys->pins = pin;
 	}

@@ -66,6 +66,14 @@ static void map_free(struct skep_map *map)
 	free(map);
 }
 
+static void map_no_users(struct skep_object *obj)
+{
+	struct skep_map *map = (struct skep_map *)obj;
+
+	if (map->ops->no_users)
+		map->ops->no_users(map);
+}
+
 static void map_destroy(struct skep_object *obj)
 {
 	map_free((struct skep_map *)obj);
@@ -148,6 +156,7 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 	map->ops = skep_map_types[attr->map_type];
 	map->obj.skep = skep;
 	map->obj.destroy = map_destroy;
+	map->obj.no_users = map_no_users;
 	map->obj.fd = -1;
 	map->data.fd = map->ctl.fd = -1;
 	map->type = attr->map_type;
