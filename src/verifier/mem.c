@@ -561,11 +561,28 @@ static int atomic_load_store(struct venv *env, const struct bpf_insn *in)
 			     load ? in->dst_reg : in->src_reg, true, false);
 }
 
+/* What the memory held, as register load would have it. The register itself stays:
+ * the address of the store that follows may be in it. */
+static int fetch(struct venv *env, const struct bpf_insn *in, int size, int load, struct vreg *old)
+{
+	struct vreg keep = *v_reg(env, (uint32_t)load), *d;
+	int err = skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_READ, load, true,
+				false);
+
+	d = skep_v_reg(env, (uint32_t)load);
+	if (err || !d)
+		return err ? err : -ENOMEM;
+	*old = *d;
+	*d = keep;
+	return 0;
+}
+
 int skep_v_atomic(struct venv *env, const struct bpf_insn *in)
 {
 	static const int sizes[] = {
 		[BPF_W >> 3] = 4, [BPF_H >> 3] = 2, [BPF_B >> 3] = 1, [BPF_DW >> 3] = 8};
 	int size = sizes[BPF_SIZE(in->code) >> 3], err, load;
+	struct vreg old, *d;
 
 	if (in->imm == BPF_LOAD_ACQ || in->imm == BPF_STORE_REL)
 		return atomic_load_store(env, in);
@@ -594,15 +611,17 @@ int skep_v_atomic(struct venv *env, const struct bpf_insn *in)
 	load = in->imm & BPF_FETCH ? (in->imm == BPF_CMPXCHG ? 0 : in->src_reg) : -1;
 	if (load == 10)
 		return skep_v_refuse(env, EACCES, W_INSN, -1, "frame pointer is read only\n");
-	/* The result comes last: the address may be in the same register. */
 	err = skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_READ, -1, true, false);
+	if (!err && load >= 0)
+		err = fetch(env, in, size, load, &old);
 	if (!err)
 		err = skep_v_access(env, env->insn, in->dst_reg, in->off, size, V_WRITE, -1, true,
 				    false);
 	if (err || load < 0)
 		return err;
-	err = load_unknown(env, load);
-	if (!err)
-		skep_scalar_zext(&skep_v_reg(env, (uint32_t)load)->s, (unsigned)size);
-	return err;
+	d = skep_v_reg(env, (uint32_t)load);
+	if (!d)
+		return -ENOMEM;
+	*d = old;
+	return 0;
 }

@@ -189,6 +189,16 @@ static int back(struct venv *env, uint32_t idx, int64_t after, const struct vhis
 		if (BPF_CLASS(in->code) == BPF_STX && BPF_MODE(in->code) == BPF_ATOMIC &&
 		    in->imm == BPF_LOAD_ACQ)
 			goto load;
+		if (BPF_CLASS(in->code) == BPF_STX && BPF_MODE(in->code) == BPF_ATOMIC &&
+		    in->imm & BPF_FETCH && in->imm != BPF_STORE_REL && in->imm != BPF_LOAD_ACQ) {
+			uint16_t got = in->imm == BPF_CMPXCHG ? 1 : src;
+
+			if (*regs & got) {
+				*regs &= (uint16_t)~got;
+				if (h && h->flags & V_HIST_STACK)
+					w->slots[h->frame] |= 1ull << h->slot;
+			}
+		}
 		if (*regs & dst)
 			return -V_ENOTSUPP;
 		if (!h || !(h->flags & V_HIST_STACK) || !(w->slots[h->frame] >> h->slot & 1))

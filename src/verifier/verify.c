@@ -58,6 +58,28 @@ static void read_funcs(struct venv *env)
 
 /* ---- One function and all it calls ---- */
 
+/* A packet load that fails returns 0 from its function, which must mean something. */
+static int check_ld_abs(struct venv *env)
+{
+	const struct skep_prog *p = env->prog;
+
+	for (uint32_t i = 0; p->btf && p->nfunc_info && i < env->nsubs; i++) {
+		const struct btf_type *t = skep_btf_type(p->btf, env->subs[i].type_id);
+
+		t = t ? skep_btf_type(p->btf, t->type) : NULL;
+		t = t ? skep_btf_skip_mods(p->btf, t->type, NULL) : NULL;
+		if (!env->subs[i].has_ld_abs || !i ||
+		    (t && (BTF_INFO_KIND(t->info) == BTF_KIND_INT ||
+			   BTF_INFO_KIND(t->info) == BTF_KIND_ENUM ||
+			   BTF_INFO_KIND(t->info) == BTF_KIND_ENUM64)))
+			continue;
+		env->why_insn = env->subs[i].start;
+		return skep_v_refuse(env, EINVAL, W_CALL, -1,
+				     "LD_ABS is only allowed in functions that return 'int'.\n");
+	}
+	return 0;
+}
+
 static void free_explored(struct venv *env)
 {
 	for (uint32_t i = 0; env->explored && i < env->n; i++) {
@@ -235,6 +257,9 @@ static int run_phases(struct venv *env)
 	if (err)
 		return err;
 	read_funcs(env);
+	err = check_ld_abs(env);
+	if (err)
+		return err;
 	err = skep_v_resolve_loads(env);
 	if (!err)
 		err = skep_v_check_cfg(env);
