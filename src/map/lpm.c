@@ -54,7 +54,7 @@ struct node {
 
 struct elem {
 	_Atomic uint32_t link; /* free lists */
-	uint32_t plen;
+	_Atomic uint32_t plen;
 	uint8_t data[]; /* rounded up to 8, then the value */
 };
 
@@ -115,7 +115,7 @@ static inline uint32_t prefix_index(const struct lpm *t, const uint8_t *data, ui
 	return 1u << r | v >> (4 - r);
 }
 
-/* Number of equal leading bits of a and b, at most limit. */
+/* Number of equal leading bits of a, an element's, and b, at most limit. */
 static inline uint32_t common_bits(const uint8_t *a, const uint8_t *b, uint32_t bytes,
 				   uint32_t limit)
 {
@@ -124,7 +124,7 @@ static inline uint32_t common_bits(const uint8_t *a, const uint8_t *b, uint32_t 
 	for (; i + 8 <= bytes && i * 8 < limit; i += 8) {
 		uint64_t x, y;
 
-		memcpy(&x, a + i, 8);
+		skep_copy_racy(&x, a + i, 8);
 		memcpy(&y, b + i, 8);
 		if (x != y) {
 			n = i * 8 + (uint32_t)__builtin_clzll(__builtin_bswap64(x ^ y));
@@ -134,7 +134,7 @@ static inline uint32_t common_bits(const uint8_t *a, const uint8_t *b, uint32_t 
 	if (i + 4 <= bytes && i * 8 < limit) {
 		uint32_t x, y;
 
-		memcpy(&x, a + i, 4);
+		skep_copy_racy(&x, a + i, 4);
 		memcpy(&y, b + i, 4);
 		if (x != y) {
 			n = i * 8 + (uint32_t)__builtin_clz(__builtin_bswap32(x ^ y));
@@ -143,8 +143,11 @@ static inline uint32_t common_bits(const uint8_t *a, const uint8_t *b, uint32_t 
 		i += 4;
 	}
 	for (; i < bytes && i * 8 < limit; i++) {
-		if (a[i] != b[i]) {
-			n = i * 8 + (uint32_t)__builtin_clz((uint32_t)(a[i] ^ b[i])) - 24;
+		uint8_t x;
+
+		skep_copy_racy(&x, a + i, 1);
+		if (x != b[i]) {
+			n = i * 8 + (uint32_t)__builtin_clz((uint32_t)(x ^ b[i])) - 24;
 			return n < limit ? n : limit;
 		}
 	}
@@ -313,6 +316,7 @@ static int alloc_elem(struct lpm *t, struct skep_map *map, const uint8_t *key, c
 {
 	int r = alloc_index(t, &t->ctl->elems, elem_link, t->nelems, out);
 	struct elem *e;
+	uint32_t plen;
 
 	if (r < 0)
 		return r;
@@ -323,9 +327,11 @@ static int alloc_elem(struct lpm *t, struct skep_map *map, const uint8_t *key, c
 		return -ENOMEM;
 	}
 	e = elem_at(t, *out);
-	memcpy(&e->plen, key, 4);
-	memcpy(e->data, key + 4, t->data_size);
-	memcpy((uint8_t *)e + t->value_off, value, map->value_size);
+	/* Readers that came by before it was retired may still look at it. */
+	memcpy(&plen, key, 4);
+	atomic_store_explicit(&e->plen, plen, memory_order_relaxed);
+	skep_copy_racy(e->data, key + 4, t->data_size);
+	skep_copy_racy((uint8_t *)e + t->value_off, value, map->value_size);
 	return 0;
 }
 
@@ -348,8 +354,10 @@ static int alloc_node(struct lpm *t, struct skep_map *map, uint32_t depth, uint3
 		}
 	}
 	n = node_at(t, *out);
-	memset(n, 0, sizeof(*n));
-	atomic_store_explicit(&n->meta, depth, memory_order_relaxed);
+	for (uint32_t k = 0; k < 16; k++) {
+		atomic_store_explicit(&n->child[k], 0, memory_order_relaxed);
+		atomic_store_explicit(&n->prefix[k], k ? 0 : depth, memory_order_relaxed);
+	}
 	return 0;
 }
 
