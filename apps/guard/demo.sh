@@ -75,8 +75,6 @@ http.server.ThreadingHTTPServer.request_queue_size = 512
 handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
 http.server.ThreadingHTTPServer(("10.9.0.1", 80), handler).serve_forever()
 END
-in_ns "$srv" python3 "$work/server.py" "$work/www" >/dev/null 2>&1 &
-pids+=($!)
 mac=$(in_ns "$srv" ip -o link show srv0 | sed 's/.*link.ether \([0-9a-f:]*\).*/\1/')
 
 # Five clients ask for a page every tenth of a second.
@@ -92,9 +90,18 @@ client() {
 round() { # NAME COMMAND...: what the clients saw while COMMAND was the wire
 	local name=$1 c=()
 	shift
+	# A server of its own: half-open connections of the round before are gone with theirs.
+	nsenter -t "$srv" -n python3 "$work/server.py" "$work/www" >"$work/$name.server" 2>&1 &
+	local server=$!
+	pids+=($server)
 	"$@" >"$work/$name.wire" 2>&1 &
 	local wire=$!
 	pids+=($wire)
+	# The capture that is replayed where there are no namespaces was made here.
+	if [ "$name" = with ] && [ -n "${GUARD_DEMO_RECORD-}" ]; then
+		tcpdump -i wireA -Q in -w "$GUARD_DEMO_RECORD" 2>/dev/null &
+		pids+=($!)
+	fi
 	sleep 1
 	in_ns "$out" "$build/flood" out0 "$mac" 10.9.0.1 80 198.18.0.0 "$flood_pps" \
 		$((flood_pps * seconds)) >"$work/$name.flood" &
@@ -104,6 +111,8 @@ round() { # NAME COMMAND...: what the clients saw while COMMAND was the wire
 	wait "${c[@]}"
 	kill -INT $wire 2>/dev/null
 	wait $wire
+	kill $server 2>/dev/null
+	wait $server 2>/dev/null
 	awk -v name="$name" '
 		$1 == 200 { ok++; t[ok] = $2 }
 		$1 != 200 { bad++ }
