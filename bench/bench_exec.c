@@ -21,6 +21,7 @@
 #include "../test/kern.h"
 #include "bpf/instance.h"
 #include "exec/exec.h"
+#include "skep.h"
 #include "progs/list.h"
 
 #define PACKET     1400
@@ -41,6 +42,8 @@ struct bench {
 	const char *name;
 	native_fn *native;
 	struct skep_prog prog;
+	const struct skep_prog *loaded; /* prog, or one of an instance */
+	struct skep_env *env;
 	int fd;
 	uint8_t packet[PACKET];
 	uint64_t repeat[VARIANTS];
@@ -126,6 +129,68 @@ static void fill_packet(struct bench *b)
 	}
 }
 
+static struct skep *skep;
+
+static long bpf_at(bool kernel, int cmd, union bpf_attr *attr)
+{
+	return kernel ? kern_bpf(cmd, attr) : skep_bpf(skep, cmd, attr, sizeof(*attr));
+}
+
+#define CHAIN 15
+
+/* Programs that each call the next one; the last returns 1. */
+static int load_tailcall(bool kernel)
+{
+	union bpf_attr map = {.map_type = BPF_MAP_TYPE_PROG_ARRAY,
+			      .key_size = 4,
+			      .value_size = 4,
+			      .max_entries = CHAIN + 1};
+	int array = (int)bpf_at(kernel, BPF_MAP_CREATE, &map), fd = -1;
+
+	for (uint32_t k = 0; k <= CHAIN; k++) {
+		uint32_t slot = CHAIN - k, key = slot - 1;
+		struct bpf_insn insns[] = {
+			{.code = 0x18, .dst_reg = 2, .src_reg = BPF_PSEUDO_MAP_FD, .imm = array},
+			{0},
+			{.code = 0xb7, .dst_reg = 3, .imm = (int)slot},
+			{.code = 0x85, .imm = BPF_FUNC_tail_call},
+			{.code = 0xb7, .imm = 1},
+			{.code = 0x95},
+		};
+		union bpf_attr load = {.prog_type = BPF_PROG_TYPE_SCHED_CLS,
+				       .license = (uintptr_t) "GPL",
+				       .insns = (uintptr_t)insns,
+				       .insn_cnt = 6};
+		union bpf_attr up = {
+			.map_fd = (uint32_t)array, .key = (uintptr_t)&key, .value = (uintptr_t)&fd};
+
+		fd = (int)bpf_at(kernel, BPF_PROG_LOAD, &load);
+		if (fd < 0 || (slot && bpf_at(kernel, BPF_MAP_UPDATE_ELEM, &up)))
+			die("not loaded", "tailcall", fd < 0 ? fd : -EINVAL);
+	}
+	return fd;
+}
+
+static void prepare_tailcall(struct bench *b)
+{
+	struct skep_object *obj;
+	int fd, err = skep_open(&skep, NULL);
+
+	if (err)
+		die("no instance", b->name, err);
+	fd = load_tailcall(false);
+	err = fd < 0 ? fd : skep_object_get(skep, fd, SKEP_KIND_PROG, &obj);
+	if (!err)
+		err = skep_env_open(&b->env, skep);
+	if (err)
+		die("cannot be loaded", b->name, err);
+	b->loaded = (struct skep_prog *)obj;
+	b->env->call = skep_call;
+	skep_enter(b->env);
+	if (kern_available())
+		b->fd = load_tailcall(true);
+}
+
 static void prepare(struct bench *b, const char *dir)
 {
 	static char log[1 << 20];
@@ -134,6 +199,11 @@ static void prepare(struct bench *b, const char *dir)
 	int err;
 
 	fill_packet(b);
+	b->loaded = &b->prog;
+	if (!strcmp(b->name, "tailcall")) {
+		prepare_tailcall(b);
+		return;
+	}
 	insns = read_insns(dir, b->name, "user", &n);
 	err = skep_image_raw(&b->prog.image, insns, n);
 	if (!err)
@@ -155,10 +225,10 @@ static void prepare(struct bench *b, const char *dir)
 
 static uint64_t run(struct bench *b, enum variant v, uint64_t repeat)
 {
-	struct skep_env env = {.prog = &b->prog};
+	struct skep_env own = {.prog = b->loaded}, *env = b->env ? b->env : &own;
 	struct ctx ctx = {.data = b->packet, .data_end = b->packet + PACKET};
 	native_fn *volatile native = b->native;
-	skep_run_fn *volatile entry = b->prog.code.entry;
+	skep_run_fn *volatile entry = b->loaded->code.entry;
 	uint64_t result = 0;
 	uint32_t ret;
 	int err;
@@ -169,12 +239,17 @@ static uint64_t run(struct bench *b, enum variant v, uint64_t repeat)
 			result = (uint32_t)native(&ctx);
 		return result;
 	case JIT:
-		while (repeat--)
-			result = (uint32_t)entry(&ctx, &env);
+		while (repeat--) {
+			env->tail_calls = 0;
+			result = (uint32_t)entry(&ctx, env);
+		}
 		return result;
 	case INTERP:
-		while (repeat--)
-			result = (uint32_t)skep_interp(&b->prog, &ctx, &env);
+		while (repeat--) {
+			env->tail_calls = 0;
+			env->prog = b->loaded;
+			result = (uint32_t)skep_interp(b->loaded, &ctx, env);
+		}
 		return result;
 	default:
 		err = kern_run_packet(b->fd, b->packet, PACKET, NULL, NULL, repeat, &ret, NULL);
@@ -247,7 +322,7 @@ static void write_code(const struct bench *b)
 
 	snprintf(path, sizeof(path), "%s.jit.bin", b->name);
 	f = fopen(path, "we");
-	if (!f || fwrite(b->prog.code.mem, 1, b->prog.code.size, f) != b->prog.code.size)
+	if (!f || fwrite(b->loaded->code.mem, 1, b->loaded->code.size, f) != b->loaded->code.size)
 		die("cannot be written", path, -errno);
 	fclose(f);
 }
@@ -275,7 +350,7 @@ static void report(const struct bench *b, const struct bench *empty, struct mean
 	       b->median[INTERP], b->median[KERNEL]);
 	if (b != empty)
 		printf("   %8.2f %8.2f %8.2f", ratio[JIT], ratio[KERNEL], ratio[INTERP]);
-	printf("   %5zu\n", b->prog.code.size);
+	printf("   %5zu\n", b->loaded->code.size);
 }
 
 static bool wanted(const char *name, int argc, char **argv)

@@ -17,4 +17,5 @@
 	X(siphash)                                                                                 \
 	X(chacha20)                                                                                \
 	X(bsearch)                                                                                 \
-	X(calls)
+	X(calls)                                                                                   \
+	X(tailcall)

@@ -139,6 +139,13 @@ bool skep_map_inline(const struct skep_map *map, struct skep_map_inline *out);
 
 /* Jump target of a tail call: program in slot index, or NULL. Valid until skep_leave. */
 const struct skep_prog *skep_prog_array_get(struct skep_map *map, uint32_t index);
+/* The same for the JIT: slot[i] is the program if it is not NULL and has the id ids[i]. */
+struct skep_prog_array_inline {
+	struct skep_prog *const _Atomic *slot;
+	const _Atomic uint32_t *ids;
+	uint32_t max_entries;
+};
+bool skep_prog_array_inline(const struct skep_map *map, struct skep_prog_array_inline *out);
 
 /* True if [addr, addr+size) lies in one value of the map that programs may touch. */
 bool skep_map_contains(const struct skep_map *map, uint64_t addr, size_t size);

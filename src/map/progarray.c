@@ -110,6 +110,20 @@ const struct skep_prog *skep_prog_array_get(struct skep_map *map, uint32_t index
 	return prog;
 }
 
+bool skep_prog_array_inline(const struct skep_map *map, struct skep_prog_array_inline *out)
+{
+	const struct prog_array *pa = map->priv;
+
+	if (map->type != BPF_MAP_TYPE_PROG_ARRAY)
+		return false;
+	*out = (struct skep_prog_array_inline){
+		.slot = (struct skep_prog *const _Atomic *)pa->slot,
+		.ids = (const _Atomic uint32_t *)map->data.base,
+		.max_entries = map->max_entries,
+	};
+	return true;
+}
+
 /* Types for which the attach type changes what a program may do. */
 static bool attach_type_counts(uint32_t type)
 {

@@ -104,7 +104,9 @@ uint32_t ir_reads(const struct jit *jit, const struct ir *i, uint32_t live)
 	case IR_CALL_SUB:
 		return FULL(1) | FULL(2) | FULL(3) | FULL(4) | FULL(5);
 	case IR_TAIL_CALL:
-		return FULL(1) | FULL(2) | FULL(3);
+		if (i->imm < 0)
+			return FULL(1) | FULL(2) | FULL(3);
+		return FULL(1) | (i->size ? 0 : FULL(3));
 	case IR_LOOKUP:
 		return FULL(2);
 	case IR_EXIT:

@@ -81,6 +81,15 @@ static bool lower_lookup(struct jit *jit, const struct skep_fact *fact, struct i
 	return true;
 }
 
+/* The target of a tail call through a known array is looked up in place. */
+static bool lower_tail_call(const struct jit *jit, const struct skep_fact *fact)
+{
+	struct skep_prog_array_inline in;
+
+	return fact->map >= 0 && (uint32_t)fact->map < jit->prog->nmaps &&
+	       skep_prog_array_inline(jit->prog->maps[fact->map], &in);
+}
+
 static int lower_call(struct jit *jit, uint32_t n, const struct skep_insn *d, struct ir *i)
 {
 	const struct skep_fact *fact = jit->image->facts ? &jit->image->facts[n] : NULL;
@@ -88,6 +97,7 @@ static int lower_call(struct jit *jit, uint32_t n, const struct skep_insn *d, st
 	i->imm = d->imm;
 	if (d->imm == BPF_FUNC_tail_call) {
 		i->op = IR_TAIL_CALL;
+		i->imm = fact && lower_tail_call(jit, fact) ? fact->map : -1;
 		return 0;
 	}
 	if (d->imm == BPF_FUNC_get_smp_processor_id) {
@@ -315,7 +325,7 @@ static void note_use(struct jit_func *f, const struct ir *i)
 	case IR_CALL:
 	case IR_CALL_SUB:
 	case IR_TAIL_CALL:
-		f->has_call = true;
+		f->has_call |= i->op != IR_TAIL_CALL || i->imm < 0;
 		f->used |= 0x3f;
 		break;
 	case IR_PROBE:

@@ -111,6 +111,12 @@ static void replace_operands(struct ir *i, const struct known *k)
 	case IR_ROL:
 		i->a = resolve(k, i->a, false);
 		break;
+	case IR_TAIL_CALL:
+		if (k->is_const[3] && !i->size) {
+			i->size = 4;
+			i->off = (int32_t)k->value[3];
+		}
+		break;
 	default:
 		/* Atomics and calls have their operands where they must be. */
 		break;

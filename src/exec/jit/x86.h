@@ -68,15 +68,18 @@ struct x86 {
 	const struct jit_func *f;
 	uint8_t *buf; /* NULL: only counts */
 	uint32_t cap, len;
+	uint32_t pad;		/* bytes before the code */
 	uint8_t map[IR_REGS]; /* native register of each IR register */
 	int32_t fp; /* RSP + fp is R10 */
 	int32_t spill; /* RSP + spill is an 8-byte slot of ours */
 	int32_t budget; /* RSP + budget counts may_goto */
 	int32_t ctx_slot; /* RSP + ctx_slot keeps R1 over a tail call's lookup */
 	uint32_t frame; /* bytes below the saved registers */
+	uint8_t env; /* register of the environment */
 	uint8_t saved[8]; /* callee-saved registers, in the order of pushing */
 	unsigned nsaved;
 	bool bmi2, movbe;
+	bool broken; /* a distance does not fit: a bug, nothing is compiled */
 	bool moved; /* this round, something lay elsewhere than in the one before */
 	/* What the flags say, for the instruction that follows: the result of the last
 	 * operation, or a comparison. */

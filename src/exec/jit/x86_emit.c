@@ -233,6 +233,8 @@ uint32_t x86_skip(struct x86 *c, int cc)
 
 void x86_here(struct x86 *c, uint32_t from)
 {
+	if (c->len - from > INT8_MAX)
+		c->broken = true;
 	if (c->buf && c->len <= c->cap)
 		c->buf[from - 1] = (uint8_t)(c->len - from);
 }

@@ -32,7 +32,12 @@
 #define ALIGN    16
 
 static const uint8_t bpf_map[IR_FP] = {RAX, RDI, RSI, RDX, RCX, R8, RBX, RBP, R14, R15};
-static const uint8_t env_reg = R12;
+
+/* Where the environment is kept: where calls leave it alone, if there are any. */
+static uint8_t env_reg(const struct jit_func *f)
+{
+	return f->has_call ? R12 : R9;
+}
 
 static bool is_callee_saved(uint8_t r)
 {
@@ -54,7 +59,7 @@ static unsigned spare_regs(const struct jit_func *f, uint8_t *out)
 		if (f->used & 1u << r)
 			taken |= 1u << bpf_map[r];
 	if (f->needs_env)
-		taken |= 1u << env_reg | 1u << RSI | 1u << R9;
+		taken |= 1u << env_reg(f);
 	for (size_t k = 0; k < sizeof(scratch) && !f->has_call; k++)
 		if (!(taken & 1u << scratch[k]))
 			out[n++] = scratch[k];
@@ -84,8 +89,9 @@ static void map_registers(struct x86 *c, const struct jit_func *f)
 	for (int r = 0; r < IR_REGS; r++)
 		if (r != IR_FP && (f->used & 1u << r) && c->map[r] != NO_XREG)
 			used |= 1u << c->map[r];
+	c->env = env_reg(f);
 	if (f->needs_env)
-		used |= 1u << env_reg;
+		used |= 1u << c->env;
 	c->nsaved = 0;
 	for (uint8_t r = 0; r < 16; r++)
 		if (is_callee_saved(r) && (used & 1u << r))
@@ -100,7 +106,7 @@ static void layout_frame(struct x86 *c, const struct jit_func *f)
 	bool tail = false, leaf = !f->has_call;
 
 	for (uint32_t n = f->start; n < f->end; n++)
-		tail |= c->jit->ir[n].op == IR_TAIL_CALL;
+		tail |= c->jit->ir[n].op == IR_TAIL_CALL && c->jit->ir[n].imm < 0;
 	extra += f->has_may_goto ? 8 : 0;
 	extra += f->has_div ? 8 : 0;
 	extra += tail ? 8 : 0;
@@ -129,7 +135,7 @@ static void prologue(struct x86 *c, const struct jit_func *f)
 	else if (c->frame)
 		x86_alu_ri(c, ALU_SUB, true, RSP, (int32_t)c->frame);
 	if (f->needs_env)
-		x86_mov_rr(c, true, env_reg, f->start == c->jit->funcs[0].start ? RSI : R9);
+		x86_mov_rr(c, true, c->env, f->start == c->jit->funcs[0].start ? RSI : R9);
 	if (f->has_may_goto) {
 		x86_op_rm(c, 0xc7, false, 0, x86_at(RSP, c->budget), 4);
 		x86_imm32(c, 8 << 20);
@@ -156,7 +162,7 @@ void x86_exit(struct x86 *c)
 
 void x86_call(struct x86 *c, const struct ir *i)
 {
-	x86_mov_rr(c, true, R9, env_reg);
+	x86_mov_rr(c, true, R9, c->env);
 	x86_call_abs(c, (const void *)skep_helpers[i->imm].fn);
 }
 
@@ -165,14 +171,14 @@ void x86_call_sub(struct x86 *c, const struct ir *i)
 	const struct jit *jit = c->jit;
 
 	if (jit->funcs[i->imm].needs_env)
-		x86_mov_rr(c, true, R9, env_reg);
+		x86_mov_rr(c, true, R9, c->env);
 	x86_byte(c, 0xe8);
 	x86_imm32(c, (int32_t)(jit->entries[i->imm] - (c->len + 4)));
 	if (!jit->image->subprogs[i->imm].has_tail_call)
 		return;
 	/* A tail call in there went to another program; here we are back. */
 	x86_mov_ri(c, TMP, (uintptr_t)jit->prog);
-	x86_store(c, 8, TMP, x86_at(env_reg, offsetof(struct skep_env, prog)));
+	x86_store(c, 8, TMP, x86_at(c->env, offsetof(struct skep_env, prog)));
 }
 
 /* The entry of the tail call's target, or NULL: it fails, and the program goes on. */
@@ -191,23 +197,73 @@ static skep_run_fn *tail_target(struct skep_env *env, struct skep_map *map, uint
 }
 
 /* The frame is given up before the jump: chains of programs use no stack. */
-void x86_tail_call(struct x86 *c, const struct ir *i)
+static void leave_for(struct x86 *c, uint8_t target)
 {
-	struct x86_mem slot = x86_at(RSP, c->ctx_slot);
-	uint32_t fails;
-
-	x86_store(c, 8, RDI, slot);
-	x86_mov_rr(c, true, RDI, env_reg);
-	x86_call_abs(c, (const void *)tail_target);
-	x86_op_rr(c, 0x85, true, RAX, RAX);
-	fails = x86_skip(c, CC_E);
-	x86_load(c, 8, false, true, RDI, slot);
-	x86_mov_rr(c, true, RSI, env_reg);
+	x86_mov_rr(c, true, RSI, c->env);
 	if (c->frame)
 		x86_alu_ri(c, ALU_ADD, true, RSP, (int32_t)c->frame);
 	for (unsigned k = c->nsaved; k-- > 0;)
 		x86_pop(c, c->saved[k]);
-	x86_op_rr(c, 0xff, false, 4, RAX);
+	x86_op_rr(c, 0xff, false, 4, target);
+}
+
+/* What tail_target() does, in place. RAX, RSI and RDX are free after the call. */
+static void tail_call_inline(struct x86 *c, const struct ir *i,
+			     const struct skep_prog_array_inline *in)
+{
+	struct x86_mem count = x86_at(c->env, offsetof(struct skep_env, tail_calls));
+	struct x86_mem slot = x86_at(TMP, 0), id = x86_at(TMP, 0);
+	uint32_t fails[5], n = 0, known = i->size ? (uint32_t)i->off : 0;
+
+	if (known >= in->max_entries)
+		return;
+	if (!i->size) {
+		x86_mov_rr(c, false, RDX, RDX); /* the index has 32 bits */
+		x86_alu_ri(c, ALU_CMP, false, RDX, (int32_t)in->max_entries);
+		fails[n++] = x86_skip(c, CC_AE);
+		slot.index = id.index = RDX;
+		slot.scale = 8;
+		id.scale = 4;
+	}
+	x86_alu_mi(c, ALU_CMP, false, count, SKEP_MAX_TAIL_CALLS);
+	fails[n++] = x86_skip(c, CC_AE);
+	x86_mov_ri(c, TMP, (uintptr_t)(in->slot + known));
+	x86_load(c, 8, false, true, RAX, slot);
+	x86_op_rr(c, 0x85, true, RAX, RAX);
+	fails[n++] = x86_skip(c, CC_E);
+	/* An id that somebody else wrote is an empty slot. */
+	x86_mov_ri(c, TMP, (uintptr_t)(in->ids + known));
+	x86_load(c, 4, false, true, RDX, id);
+	x86_op_rm(c, ALU_CMP << 3 | 3, false, RDX, x86_at(RAX, offsetof(struct skep_prog, obj.id)),
+		  0);
+	fails[n++] = x86_skip(c, CC_NE);
+	x86_load(c, 8, false, true, TMP, x86_at(RAX, offsetof(struct skep_prog, run)));
+	x86_op_rr(c, 0x85, true, TMP, TMP);
+	fails[n++] = x86_skip(c, CC_E);
+	x86_op_rm(c, 0xff, false, 0, count, 0);
+	x86_store(c, 8, RAX, x86_at(c->env, offsetof(struct skep_env, prog)));
+	leave_for(c, TMP);
+	while (n)
+		x86_here(c, fails[--n]);
+}
+
+void x86_tail_call(struct x86 *c, const struct ir *i)
+{
+	struct x86_mem slot = x86_at(RSP, c->ctx_slot);
+	struct skep_prog_array_inline in;
+	uint32_t fails;
+
+	if (i->imm >= 0 && skep_prog_array_inline(c->jit->prog->maps[i->imm], &in)) {
+		tail_call_inline(c, i, &in);
+		return;
+	}
+	x86_store(c, 8, RDI, slot);
+	x86_mov_rr(c, true, RDI, c->env);
+	x86_call_abs(c, (const void *)tail_target);
+	x86_op_rr(c, 0x85, true, RAX, RAX);
+	fails = x86_skip(c, CC_E);
+	x86_load(c, 8, false, true, RDI, slot);
+	leave_for(c, RAX);
 	x86_here(c, fails);
 }
 
@@ -229,7 +285,7 @@ void x86_lookup(struct x86 *c, const struct ir *i)
 		x86_shift_ri(c, SH_SHL, true, RAX, (uint8_t)__builtin_ctz(in.elem_size));
 	}
 	if (in.cpu_stride) {
-		x86_load(c, 4, false, true, TMP, x86_at(env_reg, offsetof(struct skep_env, cpu)));
+		x86_load(c, 4, false, true, TMP, x86_at(c->env, offsetof(struct skep_env, cpu)));
 		if (in.cpu_stride <= INT32_MAX) {
 			x86_op_rr(c, 0x69, true, TMP, TMP);
 			x86_imm32(c, (int32_t)in.cpu_stride);
@@ -346,9 +402,20 @@ static void emit_all(struct x86 *c)
 {
 	c->len = 0;
 	c->moved = false;
+	while (c->len < c->pad)
+		x86_byte(c, 0xcc);
 	for (uint32_t k = 0; k < c->jit->nfuncs; k++)
 		emit_func(c, k);
 	c->jit->offsets[c->jit->len] = c->len;
+}
+
+/*
+ * Every program has pages of its own. If all began at the start of a page, they
+ * would share a few sets of the instruction cache and drive each other out.
+ */
+static uint32_t colour(const struct skep_prog *prog)
+{
+	return ((uint32_t)((uintptr_t)prog >> 5) * 2654435761u >> 27) * 64;
 }
 
 static void detect(struct x86 *c)
@@ -378,7 +445,7 @@ static int settle(struct x86 *c, struct skep_exec_mem *mem)
 	c->cap = size;
 	for (int round = 0; round < 64; round++) {
 		emit_all(c);
-		if (c->len > c->cap)
+		if (c->len > c->cap || c->broken)
 			break;
 		if (!c->moved)
 			return 0;
@@ -396,6 +463,7 @@ int jit_arch_emit(struct jit *jit, struct skep_code *code)
 	if (!mem)
 		return -ENOMEM;
 	detect(&c);
+	c.pad = colour(jit->prog);
 	for (uint32_t n = 0; n <= jit->len; n++)
 		jit->offsets[n] = UINT32_MAX / 2;
 	err = settle(&c, mem);
@@ -410,8 +478,10 @@ int jit_arch_emit(struct jit *jit, struct skep_code *code)
 		return err;
 	}
 	code->entry = (skep_run_fn *)((uintptr_t)mem->rx + jit->entries[0]);
-	code->mem = mem->rx;
-	code->size = c.len;
+	code->mem = (uint8_t *)mem->rx + c.pad;
+	code->size = c.len - c.pad;
+	for (uint32_t n = 0; n <= jit->len; n++)
+		jit->offsets[n] -= c.pad;
 	code->map_size = mem->size;
 	code->priv = mem;
 	return 0;

@@ -562,7 +562,7 @@ uint32_t x86_select(struct x86 *c, uint32_t n)
 		break;
 	case IR_CPU:
 		x86_load(c, 4, false, true, c->map[i->dst],
-			 x86_at(R12, offsetof(struct skep_env, cpu)));
+			 x86_at(c->env, offsetof(struct skep_env, cpu)));
 		break;
 	case IR_FUNC:
 		/* lea dst, [rip + distance] */
