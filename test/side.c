@@ -134,3 +134,18 @@ long side_run(struct side *s, int fd, void *ctx, uint32_t size, uint32_t *retval
 	*retval = attr.test.retval;
 	return err;
 }
+
+long side_run_packet(struct side *s, int fd, void *data, uint32_t size, uint32_t *retval)
+{
+	union bpf_attr attr = {
+		.test.prog_fd = (uint32_t)fd,
+		.test.data_in = (uintptr_t)data,
+		.test.data_out = (uintptr_t)data,
+		.test.data_size_in = size,
+		.test.data_size_out = size,
+	};
+	long err = side_bpf(s, BPF_PROG_TEST_RUN, &attr);
+
+	*retval = attr.test.retval;
+	return err;
+}

@@ -28,6 +28,8 @@ long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint
  * the BTF that this takes. */
 long side_load_callback(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
 			uint32_t start, int *fd);
+/* Runs a program on a packet, which it may change but not resize. */
+long side_run_packet(struct side *s, int fd, void *data, uint32_t size, uint32_t *retval);
 /* Runs a SYSCALL program on ctx, which it may change. */
 long side_run(struct side *s, int fd, void *ctx, uint32_t size, uint32_t *retval);
 

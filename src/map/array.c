@@ -95,7 +95,7 @@ static void *percpu_lookup_cpu(struct skep_map *map, const void *key, uint32_t c
 
 static int update_check(const struct skep_map *map, uint32_t index, uint64_t flags)
 {
-	if ((flags & ~(uint64_t)(map->ops->percpu ? 0 : BPF_F_LOCK)) > BPF_EXIST)
+	if ((flags & ~(uint64_t)BPF_F_LOCK) > BPF_EXIST)
 		return -EINVAL;
 	if (index >= map->max_entries)
 		return -E2BIG;

@@ -159,6 +159,15 @@ static bool has_field(const struct skep_map *map, enum skep_field_kind kind)
 	return false;
 }
 
+/* Types of maps that sleepable programs may use. */
+#define MAP_TYPE(type) (1ull << BPF_MAP_TYPE_##type)
+static const uint64_t sleepable_maps =
+	MAP_TYPE(HASH) | MAP_TYPE(ARRAY) | MAP_TYPE(PERCPU_HASH) | MAP_TYPE(PERCPU_ARRAY) |
+	MAP_TYPE(LRU_HASH) | MAP_TYPE(LRU_PERCPU_HASH) | MAP_TYPE(ARRAY_OF_MAPS) |
+	MAP_TYPE(HASH_OF_MAPS) | MAP_TYPE(QUEUE) | MAP_TYPE(STACK) | MAP_TYPE(RINGBUF) |
+	MAP_TYPE(USER_RINGBUF) | MAP_TYPE(INODE_STORAGE) | MAP_TYPE(SK_STORAGE) |
+	MAP_TYPE(TASK_STORAGE) | MAP_TYPE(CGRP_STORAGE) | MAP_TYPE(ARENA);
+
 static int map_fits_prog(struct venv *env, const struct skep_map *map)
 {
 	if (has_field(map, SKEP_FIELD_SPIN_LOCK)) {
@@ -169,6 +178,10 @@ static int map_fits_prog(struct venv *env, const struct skep_map *map)
 			return skep_v_refuse(env, EINVAL, W_LOCK, -1,
 					     "tracing progs cannot use bpf_spin_lock yet\n");
 	}
+	if (env->prog->sleepable && !(sleepable_maps & 1ull << map->type))
+		return skep_v_refuse(env, EINVAL, W_MAP, -1,
+				     "Sleepable programs can only use array, hash, ringbuf and local "
+				     "storage maps\n");
 	return 0;
 }
 
