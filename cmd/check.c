@@ -184,6 +184,7 @@ static void print_json(const struct check *c, bool all)
 static int check(struct check *c)
 {
 	bool all = true, any = false, untried = false;
+	char why[1024];
 	int err;
 
 	for (uint32_t i = 0; i < c->s.nverdicts; i++)
@@ -212,7 +213,8 @@ static int check(struct check *c)
 	}
 	/* Something else than a program failed: a map, say. */
 	if (err && untried) {
-		complain("%s can't be loaded: %s", c->s.path, session_warnings(err));
+		session_warnings(why, sizeof(why), err);
+		complain("%s can't be loaded: %s", c->s.path, why);
 		return EXIT_REFUSED;
 	}
 	if (c->json)

@@ -46,6 +46,8 @@ struct verdict {
 	const char *type; /* "xdp" ...; "" if not known */
 	bool tried, accepted;
 	bool unknown_section;
+	bool wanted; /* to be loaded */
+	bool hopeless; /* libbpf does not even try */
 	int err; /* -errno of PROG_LOAD */
 	uint32_t insns;
 	uint64_t processed; /* the verifier's statistics */
@@ -75,6 +77,8 @@ struct session {
 
 	struct skep *skep; /* NULL with the kernel runtime */
 	struct bpf_object *obj;
+	void *image;
+	size_t image_size;
 	struct verdict *verdicts; /* of the object's programs, as the source has them */
 	uint32_t nverdicts;
 	char *log_buf;
@@ -99,7 +103,7 @@ int session_open(struct session *s);
 int session_load(struct session *s);
 void session_close(struct session *s);
 /* libbpf's warnings about the last load as one line, or the text of err. */
-const char *session_warnings(int err);
+void session_warnings(char *text, size_t size, int err);
 struct bpf_program *session_program(const struct session *s, uint32_t i);
 
 /* The program type's short name, as bpftool prints it. */

@@ -282,6 +282,7 @@ static bool wanted(const struct dump *d, const struct verdict *v)
 static int dump_programs(struct dump *d)
 {
 	bool found = false, told = false;
+	char why[1024];
 	int err, result = 0;
 
 	for (uint32_t i = 0; i < d->s.nverdicts; i++) {
@@ -318,8 +319,8 @@ static int dump_programs(struct dump *d)
 		}
 	}
 	if (!told) {
-		complain("%s can't be loaded: %s", d->s.path,
-			 session_warnings(err ? err : -EINVAL));
+		session_warnings(why, sizeof(why), err ? err : -EINVAL);
+		complain("%s can't be loaded: %s", d->s.path, why);
 		return -EINVAL;
 	}
 	return result;

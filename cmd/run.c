@@ -230,6 +230,7 @@ static int load(struct run *r, int chosen)
 	struct bpf_program *prog = session_program(&r->s, (uint32_t)chosen), *p;
 	bool others = has_prog_array(r->s.obj);
 	bool told = false;
+	char why[1024];
 	int err;
 
 	bpf_object__for_each_program(p, r->s.obj) bpf_program__set_autoload(
@@ -248,8 +249,10 @@ static int load(struct run *r, int chosen)
 			r->s.kernel ? " --runtime kernel" : "");
 		told = true;
 	}
-	if (!told)
-		complain("%s can't be loaded: %s", r->s.path, session_warnings(err));
+	if (!told) {
+		session_warnings(why, sizeof(why), err);
+		complain("%s can't be loaded: %s", r->s.path, why);
+	}
 	return err;
 }
 

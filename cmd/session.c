@@ -5,19 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "client/elf.h"
 #include "client/libbpf.h"
 #include "client/object.h"
-
-/* Room for the longest log; pages are used as it grows. */
-#define LOG_SIZE (64u << 20)
-
-#define LOG_EXPLAIN 1 /* log levels of PROG_LOAD */
-#define LOG_STATS   4
+#include "load.h"
 
 int session_runtime(struct session *s, const char *name)
 {
@@ -34,47 +27,13 @@ int session_default(struct session *s)
 	return name && name[0] ? session_runtime(s, name) : 0;
 }
 
-static char *copy(const char *text)
-{
-	return text ? strdup(text) : NULL;
-}
-
-static void forget_explanation(struct verdict *v)
-{
-	free(v->what);
-	free(v->hint);
-	free(v->file);
-	free(v->func);
-	free(v->text);
-	v->what = v->hint = v->file = v->func = v->text = NULL;
-	v->line = v->col = v->insn = 0;
-}
-
-static void explain(void *arg, const struct skep_explanation *why)
-{
-	struct session *s = arg;
-	struct verdict *v = s->explaining;
-
-	if (!v)
-		return;
-	forget_explanation(v);
-	v->what = copy(why->what);
-	v->hint = copy(why->hint);
-	v->file = copy(why->file);
-	v->func = copy(why->func);
-	v->text = copy(why->text);
-	v->line = why->line;
-	v->col = why->col;
-	v->insn = why->insn;
-}
-
 /* ---- Opening ---- */
 
 static int open_runtime(struct session *s)
 {
 	struct skep_opts opts = {.sz = sizeof(opts),
 				 .flags = s->flags,
-				 .explain = explain,
+				 .explain = load_explain,
 				 .explain_arg = s,
 				 .printk = s->printk,
 				 .printk_arg = s->printk_arg};
@@ -125,7 +84,7 @@ static int by_position(const void *a, const void *b)
 	return x->position < y->position ? -1 : x->position > y->position;
 }
 
-static int list_programs(struct session *s, const struct skep_compiled *c)
+static int list_programs(struct session *s)
 {
 	struct bpf_program *prog;
 	uint32_t n = 0, i = 0;
@@ -144,7 +103,7 @@ static int list_programs(struct session *s, const struct skep_compiled *c)
 
 		v->prog = prog;
 		snprintf(v->name, sizeof(v->name), "%s", bpf_program__name(prog));
-		v->position = skep_elf_position(c->image, c->size, v->name);
+		v->position = skep_elf_position(s->image, s->image_size, v->name);
 		v->section = bpf_program__section_name(prog);
 		v->unknown_section = bpf_program__type(prog) == BPF_PROG_TYPE_UNSPEC;
 		v->type = prog_type_name(bpf_program__type(prog));
@@ -154,6 +113,17 @@ static int list_programs(struct session *s, const struct skep_compiled *c)
 	return 0;
 }
 
+static int open_image(struct session *s)
+{
+	struct skep_error e = {{0}, {0}};
+	char name[64];
+	int err;
+
+	object_name(s->path, name, sizeof(name));
+	err = skep_client_open(&s->obj, s->image, s->image_size, name, &e);
+	return err ? skep_fail(&s->err, err, e.next, "%s: %s", s->path, e.what) : 0;
+}
+
 static int open_object(struct session *s)
 {
 	struct skep_compile_opts opts = {.cc = s->cc,
@@ -161,7 +131,6 @@ static int open_object(struct session *s)
 					 .kernel_types = s->kernel,
 					 .color = isatty(STDERR_FILENO)};
 	struct skep_compiled c = {0};
-	char name[64];
 	int err;
 
 	if (skep_compile_is_source(s->path)) {
@@ -172,18 +141,42 @@ static int open_object(struct session *s)
 		err = skep_client_read(s->path, &c.image, &c.size, &s->err);
 	}
 	if (!err) {
-		object_name(s->path, name, sizeof(name));
-		err = skep_client_open(&s->obj, c.image, c.size, name, &s->err);
-		if (err) {
-			struct skep_error e = s->err;
-
-			skep_fail(&s->err, err, e.next, "%s: %s", s->path, e.what);
-		} else {
-			err = list_programs(s, &c);
-		}
+		s->image = c.image;
+		s->image_size = c.size;
+		c.image = NULL;
+		err = open_image(s);
 	}
+	if (!err)
+		err = list_programs(s);
 	skep_compiled_free(&c);
 	return err;
+}
+
+int session_reopen(struct session *s)
+{
+	struct bpf_program *prog;
+	int err;
+
+	bpf_object__close(s->obj);
+	s->obj = NULL;
+	err = open_image(s);
+	if (err)
+		return err;
+	for (uint32_t i = 0; i < s->nverdicts; i++)
+		s->verdicts[i].prog = NULL;
+	bpf_object__for_each_program(prog, s->obj)
+	{
+		for (uint32_t i = 0; i < s->nverdicts; i++) {
+			struct verdict *v = &s->verdicts[i];
+
+			if (v->prog || strcmp(v->name, bpf_program__name(prog)))
+				continue;
+			v->prog = prog;
+			v->section = bpf_program__section_name(prog);
+			break;
+		}
+	}
+	return 0;
 }
 
 int session_open(struct session *s)
@@ -205,264 +198,12 @@ struct bpf_program *session_program(const struct session *s, uint32_t i)
 	return s->verdicts[i].prog;
 }
 
-/* ---- Loading ---- */
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
-/* "verification time 12 usec", "stack depth 8+16", "processed 4 insns (limit 1000000)
- * max_states_per_insn 0 total_states 1 peak_states 1 mark_read 0" */
-static void read_stats(struct verdict *v, const char *log)
-{
-	unsigned long long n, us;
-	unsigned limit, per_insn, total, peak;
-	const char *p;
-
-	p = strstr(log, "verification time ");
-	if (p && sscanf(p, "verification time %llu usec", &us) == 1)
-		v->verify_ns = us * 1000;
-	p = strstr(log, "stack depth ");
-	if (p) {
-		v->stack = 0;
-		for (p += 12; *p >= '0' && *p <= '9'; p += *p == '+') {
-			char *end;
-			uint32_t d = (uint32_t)strtoul(p, &end, 10);
-
-			v->stack = d > v->stack ? d : v->stack;
-			p = end;
-		}
-	}
-	for (const char *q = log; (q = strstr(q, "processed ")); q++)
-		p = q;
-	if (p && sscanf(p,
-			"processed %llu insns (limit %u) max_states_per_insn %u total_states %u "
-			"peak_states %u",
-			&n, &limit, &per_insn, &total, &peak) == 5) {
-		v->processed = n;
-		v->states = total;
-		v->peak_states = peak;
-	}
-}
-
-/* A line of the verifier's trace: "12: (61) r1 = ..." or "from 3 to 5: ..." */
-static bool is_trace(const char *line)
-{
-	return (*line >= '0' && *line <= '9') || !strncmp(line, "from ", 5) ||
-	       !strncmp(line, "func#", 5) || !strncmp(line, "mark_precise", 12);
-}
-
-static bool is_stats(const char *line)
-{
-	return !strncmp(line, "processed ", 10) || !strncmp(line, "verification time", 17) ||
-	       !strncmp(line, "stack depth", 11);
-}
-
-/* Without skep's own explanation: the last source line that the log names, and the messages
- * behind the last instruction. */
-static void explain_from_log(struct verdict *v)
-{
-	char msg[1024] = "", file[256];
-	const char *src = NULL, *line, *next;
-	size_t len, n = 0;
-
-	for (line = v->log; line && *line; line = next) {
-		len = strcspn(line, "\n");
-		next = line[len] ? line + len + 1 : NULL;
-		if (len > 2 && !strncmp(line, "; ", 2)) {
-			src = line;
-			n = 0;
-		} else if (is_trace(line)) {
-			n = 0;
-		} else if (len && !is_stats(line) && n < sizeof(msg)) {
-			n += (size_t)snprintf(msg + n, sizeof(msg) - n, "%s%.*s", n ? "; " : "",
-					      (int)len, line);
-		}
-	}
-	if (n)
-		v->what = copy(msg);
-	if (!src)
-		return;
-	n = strcspn(src, "\n");
-	v->text = strndup(src + 2, n - 2);
-	if (v->text) {
-		char *at = strstr(v->text, " @ ");
-
-		if (at && sscanf(at + 3, "%255[^:]:%u", file, &v->line) == 2) {
-			v->file = copy(file);
-			*at = 0;
-		}
-	}
-}
-
-/* An empty program in the refused one's place, so that libbpf goes on with the others. */
-static long load_empty(const union bpf_attr *refused)
-{
-	static const struct bpf_insn insns[] = {
-		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
-		{.code = BPF_JMP | BPF_EXIT},
-	};
-	union bpf_attr attr;
-
-	memset(&attr, 0, sizeof(attr));
-	attr.prog_type = refused->prog_type;
-	attr.expected_attach_type = refused->expected_attach_type;
-	attr.attach_btf_id = refused->attach_btf_id;
-	attr.attach_prog_fd = refused->attach_prog_fd;
-	attr.prog_flags = refused->prog_flags;
-	attr.insns = (uintptr_t)insns;
-	attr.insn_cnt = 2;
-	attr.license = refused->license;
-	return skep_client_bpf(BPF_PROG_LOAD, &attr, sizeof(attr));
-}
-
-static void *copy_array(uint64_t at, uint32_t n, uint32_t rec, uint32_t size)
-{
-	uint8_t *out = n && rec >= size ? calloc(n, size) : NULL;
-
-	/* Records may be longer than we know them. */
-	for (uint32_t i = 0; out && i < n; i++)
-		memcpy(out + (size_t)i * size, (const uint8_t *)(uintptr_t)at + (size_t)i * rec,
-		       size);
-	return out;
-}
-
-static void forget_loaded(struct verdict *v)
-{
-	free(v->loaded);
-	free(v->lines);
-	free(v->funcs);
-	v->loaded = NULL;
-	v->lines = NULL;
-	v->funcs = NULL;
-}
-
-static void keep_loaded(struct verdict *v, const union bpf_attr *attr)
-{
-	forget_loaded(v);
-	v->loaded = copy_array(attr->insns, attr->insn_cnt, sizeof(*v->loaded), sizeof(*v->loaded));
-	v->lines = copy_array(attr->line_info, attr->line_info_cnt, attr->line_info_rec_size,
-			      sizeof(*v->lines));
-	v->funcs = copy_array(attr->func_info, attr->func_info_cnt, attr->func_info_rec_size,
-			      sizeof(*v->funcs));
-	v->nloaded = v->loaded ? attr->insn_cnt : 0;
-	v->nlines = v->lines ? attr->line_info_cnt : 0;
-	v->nfuncs = v->funcs ? attr->func_info_cnt : 0;
-}
-
-/* PROG_LOAD of one program: its verdict, statistics and explanation. attr is ours to change. */
-static long load_program(struct session *s, struct verdict *v, union bpf_attr *attr,
-			 unsigned int size)
-{
-	char *log = (char *)(uintptr_t)attr->log_buf;
-	uint64_t from;
-	long r;
-
-	if (s->keep)
-		keep_loaded(v, attr);
-	if (s->transform) {
-		r = s->transform(s->transform_arg, v, attr);
-		if (r)
-			return r;
-	}
-	s->explaining = v;
-	from = now_ns();
-	r = skep_client_bpf(BPF_PROG_LOAD, attr, size);
-	v->ns = now_ns() - from;
-	s->explaining = NULL;
-	if (r == -EAGAIN)
-		return r;
-	v->tried = true;
-	v->accepted = r >= 0;
-	v->err = r < 0 ? (int)r : 0;
-	read_stats(v, log);
-	if (r >= 0)
-		return r;
-
-	/* Once more, for the whole log. */
-	attr->log_level = LOG_EXPLAIN | LOG_STATS;
-	log[0] = 0;
-	s->explaining = v;
-	r = skep_client_bpf(BPF_PROG_LOAD, attr, size);
-	s->explaining = NULL;
-	if (r >= 0) {
-		v->accepted = true;
-		v->err = 0;
-		return r;
-	}
-	free(v->log);
-	v->log = copy(log);
-	read_stats(v, log);
-	if (!v->what && v->log)
-		explain_from_log(v);
-	if (s->substitute) {
-		long sub = load_empty(attr);
-
-		if (sub >= 0)
-			return sub;
-	}
-	return v->err;
-}
-
-static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
-{
-	struct session *s = arg;
-	union bpf_attr own;
-
-	/* A program's load carries its log buffer; the others are libbpf's probes. */
-	if (cmd != BPF_PROG_LOAD || attr->log_buf < (uintptr_t)s->log_buf ||
-	    attr->log_buf >= (uintptr_t)s->log_buf + s->nverdicts)
-		return skep_client_bpf(cmd, attr, size);
-	/* libbpf tries again with what is in its attr. */
-	memset(&own, 0, sizeof(own));
-	memcpy(&own, attr, size < sizeof(own) ? size : sizeof(own));
-	return load_program(s, &s->verdicts[attr->log_buf - (uintptr_t)s->log_buf], &own, size);
-}
-
-int session_load(struct session *s)
-{
-	int err;
-
-	s->log_buf = mmap(NULL, LOG_SIZE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (s->log_buf == MAP_FAILED) {
-		s->log_buf = NULL;
-		return -ENOMEM;
-	}
-	/* Each program's buffer starts one byte later: the address tells which it is. */
-	for (uint32_t i = 0; i < s->nverdicts; i++) {
-		bpf_program__set_log_level(s->verdicts[i].prog, LOG_STATS);
-		bpf_program__set_log_buf(s->verdicts[i].prog, s->log_buf + i, LOG_SIZE / 2);
-	}
-	skep_client_forget();
-	skep_client_watch(on_bpf, s);
-	err = bpf_object__load(s->obj);
-	skep_client_watch(NULL, NULL);
-	return err;
-}
-
-const char *session_warnings(int err)
-{
-	const char *w = skep_client_warnings();
-
-	return *w ? w : strerror(-err);
-}
-
 void session_close(struct session *s)
 {
 	bpf_object__close(s->obj);
-	for (uint32_t i = 0; i < s->nverdicts; i++) {
-		forget_explanation(&s->verdicts[i]);
-		forget_loaded(&s->verdicts[i]);
-		free(s->verdicts[i].log);
-	}
+	load_end(s);
 	free(s->verdicts);
-	if (s->log_buf)
-		munmap(s->log_buf, LOG_SIZE);
+	free(s->image);
 	if (!s->kernel)
 		skep_client_leave(NULL);
 	skep_close(s->skep);

@@ -609,6 +609,32 @@ static void test_check(void **state)
 	}
 }
 
+/* What libbpf does not even try to load is refused; the others are checked. */
+static void test_check_unprepared(void **state)
+{
+	const char *prog =
+		cmd_text("targets.bpf.c",
+			 "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+			 "SEC(\"tp_btf/no_such_event\") int lost(void *ctx) { return 0; }\n"
+			 "SEC(\"xdp\") int fine(struct xdp_md *ctx) { return XDP_PASS; }\n"
+			 "SEC(\"fentry/no_such_function\") int lost2(void *ctx) { return 0; }\n"
+			 "char _license[] SEC(\"license\") = \"GPL\";\n");
+
+	EACH_RUNTIME(i)
+	{
+		const struct cmd_result *r =
+			skep_cmd("check %s --json --runtime %s", prog, runtimes[i]);
+		const struct json_value *v = json_parse(r->out);
+
+		assert_int_equal(r->status, 1);
+		assert_false(json_true(v, "programs.0.accepted"));
+		says(json_string(v, "programs.0.what"), "no_such_event");
+		assert_true(json_true(v, "programs.1.accepted"));
+		assert_false(json_true(v, "programs.2.accepted"));
+		says(json_string(v, "programs.2.what"), "no_such_function");
+	}
+}
+
 static void test_unknown_section(void **state)
 {
 	const char *prog =
@@ -829,15 +855,25 @@ static int finish(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_usage),        cmocka_unit_test(test_bad_files),
-		cmocka_unit_test(test_bad_captures), cmocka_unit_test(test_pcapng),
-		cmocka_unit_test(test_run_json),     cmocka_unit_test(test_run_options),
-		cmocka_unit_test(test_run_write),    cmocka_unit_test(test_sections),
-		cmocka_unit_test(test_own_sections), cmocka_unit_test(test_legacy_maps),
-		cmocka_unit_test(test_check),        cmocka_unit_test(test_unknown_section),
-		cmocka_unit_test(test_diagnostics),  cmocka_unit_test(test_cache),
-		cmocka_unit_test(test_vmlinux_h),    cmocka_unit_test(test_dump),
-		cmocka_unit_test(test_values),       cmocka_unit_test(test_hostile_objects),
+		cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_bad_captures),
+		cmocka_unit_test(test_pcapng),
+		cmocka_unit_test(test_run_json),
+		cmocka_unit_test(test_run_options),
+		cmocka_unit_test(test_run_write),
+		cmocka_unit_test(test_sections),
+		cmocka_unit_test(test_own_sections),
+		cmocka_unit_test(test_legacy_maps),
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_unknown_section),
+		cmocka_unit_test(test_check_unprepared),
+		cmocka_unit_test(test_diagnostics),
+		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_vmlinux_h),
+		cmocka_unit_test(test_dump),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_hostile_objects),
 	};
 
 	return cmocka_run_group_tests_name("cmd", tests, NULL, finish);

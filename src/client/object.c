@@ -96,8 +96,7 @@ static void set_types(struct bpf_object *obj)
 	}
 }
 
-/* libbpf's warnings as one line of text. */
-static void reason(char *buf, size_t size, int err)
+void skep_client_reason(char *buf, size_t size, int err)
 {
 	const char *w = skep_client_warnings();
 	size_t n = 0;
@@ -147,7 +146,7 @@ int skep_client_open(struct bpf_object **out, const void *image, size_t size, co
 	if (*out) {
 		set_types(*out);
 	} else {
-		reason(why, sizeof(why), r);
+		skep_client_reason(why, sizeof(why), r);
 		skep_fail(err, r, NULL, "the object can't be opened: %s", why);
 	}
 	/* libbpf has copied what it needs. */

@@ -19,6 +19,9 @@ struct bpf_program;
 int skep_client_open(struct bpf_object **out, const void *image, size_t size, const char *name,
 		     struct skep_error *err);
 
+/* libbpf's warnings (skep_client_warnings) as one line of text; the text of err if there are none. */
+void skep_client_reason(char *text, size_t size, int err);
+
 /* Program and attach type that a section's name asks for by the rules before libbpf 1.0 (the
  * longest known prefix counts): 0 or -ENOENT. */
 int skep_client_section(const char *section, enum bpf_prog_type *type,
