@@ -378,6 +378,15 @@ static int compile(struct skep_prog *prog)
 	return err;
 }
 
+/* Who jumps through an array and what it jumps to are of one kind. */
+static int check_tail_calls(struct skep_prog *prog)
+{
+	for (uint32_t i = 0; i < prog->nmaps; i++)
+		if (!skep_map_prog_compatible(prog->maps[i], prog))
+			return -EINVAL;
+	return 0;
+}
+
 static struct skep_prog *prog_alloc(struct skep_call *c)
 {
 	struct skep_prog *prog = calloc(1, sizeof(*prog));
@@ -417,6 +426,8 @@ long skep_cmd_prog_load(struct skep_call *c)
 		err = verify(&l);
 	if (!err)
 		err = compile(l.prog);
+	if (!err)
+		err = check_tail_calls(l.prog);
 	if (!err)
 		err = skep_object_add(c->skep, &l.prog->obj, SKEP_KIND_PROG, -1);
 	for (uint32_t i = 0; i < l.nbound; i++)

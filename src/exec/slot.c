@@ -76,6 +76,11 @@ void skep_slots_close(struct skep_slots *slots)
 	free(slots);
 }
 
+uint64_t skep_slot_owner(const struct skep_slots *slots, uint32_t cpu)
+{
+	return cpu < slots->n ? atomic_load(&slots->shared->slot[cpu].owner) : 0;
+}
+
 /* One atomic, which is also the barrier between env->epoch and what follows. */
 static inline uint64_t take(struct slot *slot, uint64_t old, uint64_t self)
 {

@@ -1,63 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bpf_spin_lock: four bytes of a value. They name the CPU slot of the holder: a slot
- * belongs to one thread from entry to exit of a program. Critical sections of verified
- * programs are short and can't block, so who waits longer than the limit waits for a
- * killed, stopped or hostile holder, and takes the lock over: that can spoil the value
- * and nothing else, and no one waits for ever.
+ * bpf_spin_lock: four bytes of a value. They name the CPU slot of the holder and a part of
+ * its identity. A slot belongs to one thread from entry to exit of a program, so a waiter
+ * finds out that the holder is gone: the slot is free, has another owner, or its owner is
+ * dead. Then the waiter takes the lock over; the value may be half changed, as after any
+ * death. Critical sections of verified programs are short and can't block; who is made to
+ * wait longer than the limit waits for a stopped or hostile process, and takes over too.
  */
 #include "map/access.h"
 
-#include <sched.h>
-
+#include "exec/slot.h"
 #include "os/os.h"
+#include "os/participant.h"
 
-#define LOCK_HELD     0x80000000u
-#define LOCK_LIMIT_NS 200000000ull
-#define SPINS         256u
+#define HELD     0x80000000u
+#define CPU_BITS 12u
+#define CPU_MASK ((1u << CPU_BITS) - 1)
+#define LIMIT_NS 1000000000ull
+#define ASK_NS   100000ull
+#define SPINS    256u
 
-static uint32_t lock_word(const struct skep_env *env)
+static uint32_t word_of(uint64_t owner, uint32_t cpu)
 {
-	return LOCK_HELD | (env->cpu & 0xffffu);
+	uint64_t mixed = owner * 0x9e3779b97f4a7c15ull;
+
+	return HELD | (uint32_t)(mixed >> 33) << CPU_BITS | (cpu & CPU_MASK);
 }
 
-void skep_spin_lock(void *lock, struct skep_env *env)
+static bool is_gone(const struct skep_env *env, uint32_t word)
 {
-	uint32_t *word = lock, mine = lock_word(env), seen = 0;
-	uint64_t since = 0, now;
-	uint32_t spins = 0;
+	const struct skep *skep = env->skep;
+	uint32_t cpu = word & CPU_MASK;
+	uint64_t owner;
+
+	if (skep->cpus > CPU_MASK) /* the slot is not told for sure */
+		return false;
+	owner = skep_slot_owner(skep->slots, cpu);
+	return !owner || word_of(owner, cpu) != word || !skep_alive(skep->parts, owner);
+}
+
+static bool take(uint32_t *lock, uint32_t old, uint32_t mine)
+{
+	return __atomic_compare_exchange_n(lock, &old, mine, false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+/* Whether a lock that was seen held for ns by the same word may be taken over. */
+static bool may_take_over(const struct skep_env *env, uint32_t word, uint64_t ns)
+{
+	return ns > LIMIT_NS || is_gone(env, word);
+}
+
+static void __attribute__((noinline))
+lock_slow(uint32_t *lock, uint32_t mine, const struct skep_env *env)
+{
+	uint64_t since = 0, asked = 0, now;
+	uint32_t spins = 0, seen = 0, old;
 
 	for (;;) {
-		uint32_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
-
-		/* Our own slot's: a dead holder's slot that came to us, or a run that this one
-		 * interrupted and that can't go on before we end. Waiting would not help. */
-		if (!(old & LOCK_HELD) || old == mine) {
-			if (__atomic_compare_exchange_n(word, &old, mine, false, __ATOMIC_ACQUIRE,
-							__ATOMIC_RELAXED))
+		old = __atomic_load_n(lock, __ATOMIC_RELAXED);
+		/* Our own: of a run that this one interrupted, which can't go on before we end. */
+		if (!(old & HELD) || old == mine) {
+			if (take(lock, old, mine))
 				return;
 			continue;
 		}
-		if (++spins < SPINS) {
+		if (++spins % SPINS) {
 			skep_cpu_relax();
 			continue;
 		}
 		now = skep_clock_mono();
 		if (old != seen) {
 			seen = old;
-			since = now;
-		} else if (now - since > LOCK_LIMIT_NS) {
-			if (__atomic_compare_exchange_n(word, &old, mine, false, __ATOMIC_ACQUIRE,
-							__ATOMIC_RELAXED))
+			since = asked = now;
+		} else if (now - asked > ASK_NS) {
+			asked = now;
+			if (may_take_over(env, old, now - since) && take(lock, old, mine))
 				return;
+			skep_cpu_yield();
 		}
-		sched_yield();
 	}
+}
+
+void skep_spin_lock(void *lock, struct skep_env *env)
+{
+	uint32_t mine = word_of(env->self, env->cpu);
+
+	if (!take(lock, 0, mine))
+		lock_slow(lock, mine, env);
 }
 
 void skep_spin_unlock(void *lock, struct skep_env *env)
 {
-	uint32_t mine = lock_word(env);
+	uint32_t mine = word_of(env->self, env->cpu);
 
 	/* Only if it is still ours: it may have been taken over. */
 	__atomic_compare_exchange_n((uint32_t *)lock, &mine, 0, false, __ATOMIC_RELEASE,
