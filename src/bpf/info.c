@@ -272,7 +272,8 @@ static int map_info(struct skep_call *c, const struct skep_map *map)
 	info.key_size = map->key_size;
 	info.value_size = map->value_size;
 	info.max_entries = map->max_entries;
-	info.map_flags = map->flags;
+	/* How the descriptor may be used is no property of the map. */
+	info.map_flags = map->flags & ~(uint32_t)(BPF_F_RDONLY | BPF_F_WRONLY);
 	info.map_extra = map->extra;
 	memcpy(info.name, map->name, sizeof(info.name));
 	info.ifindex = 0;

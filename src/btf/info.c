@@ -224,7 +224,8 @@ int skep_btf_check_line_info(const struct skep_btf *btf, const union bpf_attr *a
 		}
 	}
 	if (!err && s != starts.n) {
-		skep_log_printf(log, "missing bpf_line_info for func#%u\n", s);
+		skep_log_printf(log, "missing bpf_line_info for %u funcs starting from func#%u\n",
+				starts.n - s, s);
 		err = -EINVAL;
 	}
 	free(starts.at);
