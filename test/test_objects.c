@@ -69,9 +69,22 @@ static long load(int w, uint32_t type, const struct bpf_insn *insns, uint32_t n,
 		    attr.log_level = 1, strncpy(attr.prog_name, name, 15));
 }
 
-#define MOV(dst, v)  {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = dst, .imm = v}
-#define EXIT()	     {.code = BPF_JMP | BPF_EXIT}
-#define MAP(dst, fd) {.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = dst, .src_reg = BPF_PSEUDO_MAP_FD, .imm = fd}, {0}
+#define MOV(dst, v)                                                                                \
+	{                                                                                          \
+		.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = dst, .imm = v                      \
+	}
+#define EXIT()                                                                                     \
+	{                                                                                          \
+		.code = BPF_JMP | BPF_EXIT                                                         \
+	}
+#define MAP(dst, fd)                                                                               \
+	{.code = BPF_LD | BPF_IMM | BPF_DW,                                                        \
+	 .dst_reg = dst,                                                                           \
+	 .src_reg = BPF_PSEUDO_MAP_FD,                                                             \
+	 .imm = fd},                                                                               \
+	{                                                                                          \
+		0                                                                                  \
+	}
 
 static int simple(int w)
 {
@@ -106,8 +119,8 @@ static void none_left_at(int line)
 	unsigned btfs = count(BPF_BTF_GET_NEXT_ID), links = count(BPF_LINK_GET_NEXT_ID);
 
 	if (progs || maps || btfs || links)
-		fail_msg("line %d: %u programs, %u maps, %u BTF, %u links are left", line, progs, maps,
-			 btfs, links);
+		fail_msg("line %d: %u programs, %u maps, %u BTF, %u links are left", line, progs,
+			 maps, btfs, links);
 }
 #define none_left() none_left_at(__LINE__)
 
@@ -119,10 +132,14 @@ static uint32_t make_btf(void)
 {
 	static const char strings[] = "\0int\0main\0sub\0x.c\0int main";
 	static const uint32_t types[] = {
-		/* 1 */ 1, BTF_KIND_INT << 24, 4, BTF_INT_SIGNED << 24 | 32,
-		/* 2 */ 0, BTF_KIND_FUNC_PROTO << 24, 1,
-		/* 3 */ 5, BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC, 2,
-		/* 4 */ 10, BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC, 2,
+		/* 1 */ 1,  BTF_KIND_INT << 24,
+		4,          BTF_INT_SIGNED << 24 | 32,
+		/* 2 */ 0,  BTF_KIND_FUNC_PROTO << 24,
+		1,
+		/* 3 */ 5,  BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC,
+		2,
+		/* 4 */ 10, BTF_KIND_FUNC << 24 | BTF_FUNC_STATIC,
+		2,
 	};
 	struct btf_header h = {.magic = BTF_MAGIC,
 			       .version = 1,
@@ -144,7 +161,10 @@ static int load_btf(int w)
 
 /* main calls sub */
 static const struct bpf_insn two_funcs[] = {
-	{.code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 1}, EXIT(), MOV(0, 2), EXIT()};
+	{.code = BPF_JMP | BPF_CALL, .src_reg = BPF_PSEUDO_CALL, .imm = 1},
+	EXIT(),
+	MOV(0, 2),
+	EXIT()};
 static const struct bpf_func_info funcs[] = {{0, 3}, {2, 4}};
 static const struct bpf_line_info lines[] = {{0, 14, 18, 1 << 10 | 1}, {2, 14, 18, 5 << 10 | 3}};
 
@@ -169,7 +189,7 @@ static void test_holding(void **state)
 	int m = map(SKEP, BPF_MAP_TYPE_ARRAY, 0, "held"), p = with_map(SKEP, m);
 
 	close(m);
-	assert_int_equal(count(BPF_MAP_GET_NEXT_ID), 1);	/* the program holds it */
+	assert_int_equal(count(BPF_MAP_GET_NEXT_ID), 1); /* the program holds it */
 	close(p);
 	none_left();
 
@@ -212,7 +232,7 @@ static void test_holding(void **state)
 
 	int table = must(CALL(SKEP, BPF_MAP_CREATE, attr.map_type = BPF_MAP_TYPE_PROG_ARRAY,
 			      attr.key_size = 4, attr.value_size = 4, attr.max_entries = 1));
-	p = with_map(SKEP, table);	/* it holds the table that will hold it */
+	p = with_map(SKEP, table); /* it holds the table that will hold it */
 	assert_int_equal(CALL(SKEP, BPF_MAP_UPDATE_ELEM, attr.map_fd = (uint32_t)table,
 			      attr.key = (uintptr_t)&key, attr.value = (uintptr_t)&p),
 			 0);
@@ -301,8 +321,8 @@ static void test_debug_info(void **state)
 		if (s >= 0)
 			close((int)s), s = 0;
 		if (k != s || strcmp(kernel_log, log_text))
-			fail_msg("case %u: kernel %ld, skep %ld\n--- kernel\n%s--- skep\n%s", i, k, s,
-				 kernel_log, log_text);
+			fail_msg("case %u: kernel %ld, skep %ld\n--- kernel\n%s--- skep\n%s", i, k,
+				 s, kernel_log, log_text);
 		compared++;
 	}
 	close(b[KERNEL]);
@@ -444,7 +464,8 @@ static void test_info_funcs(void **state)
 			assert_int_equal(o->nr_jited_line_info, 2);
 			/* Lines lie in their functions. */
 			for (int i = 0; i < 2; i++)
-				assert_true(jl[w][i] >= syms[w][i] && jl[w][i] < syms[w][i] + lens[w][i]);
+				assert_true(jl[w][i] >= syms[w][i] &&
+					    jl[w][i] < syms[w][i] + lens[w][i]);
 			/* The functions' lengths make up the code. */
 			assert_true(lens[w][0] + lens[w][1] <= o->jited_prog_len);
 		}
@@ -640,7 +661,7 @@ static void test_links(void **state)
 	int p = must(load(SKEP, BPF_PROG_TYPE_XDP, insns, 2, "a"));
 	int q = must(load(SKEP, BPF_PROG_TYPE_XDP, insns, 2, "b")), other = simple(SKEP);
 
-	assert_int_equal(link_xdp(p, 1), -EINVAL);	/* no hook: no such interface */
+	assert_int_equal(link_xdp(p, 1), -EINVAL); /* no hook: no such interface */
 	assert_int_equal(skep_hook_register(skep, BPF_XDP, 0, &hook, NULL), 0);
 	assert_int_equal(skep_hook_register(skep, BPF_XDP, 0, &hook, NULL), -EEXIST);
 	assert_int_equal(link_xdp(p, 13), -ENODEV);
@@ -648,7 +669,7 @@ static void test_links(void **state)
 	int l = must(link_xdp(p, 7));
 	assert_int_equal(attached, 1);
 	close(p);
-	assert_int_equal(count(BPF_PROG_GET_NEXT_ID), 3);	/* the link holds it */
+	assert_int_equal(count(BPF_PROG_GET_NEXT_ID), 3); /* the link holds it */
 
 	struct bpf_link_info li = {0};
 	assert_int_equal(info(SKEP, l, &li, sizeof(li), NULL), 0);
@@ -656,18 +677,18 @@ static void test_links(void **state)
 	assert_int_equal(li.xdp.ifindex, 7);
 	assert_true(li.prog_id > 0);
 
-	union bpf_attr attr;
-	memset(&attr, 0, sizeof(attr));
-	attr.link_update.link_fd = (uint32_t)l;
-	attr.link_update.new_prog_fd = (uint32_t)other;
-	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &attr, sizeof(attr)), -EINVAL);
-	attr.link_update.new_prog_fd = (uint32_t)q;
-	attr.link_update.old_prog_fd = (uint32_t)q;
-	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &attr, sizeof(attr)), -EINVAL);
-	attr.link_update.flags = BPF_F_REPLACE;
-	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &attr, sizeof(attr)), -EPERM);
-	attr.link_update.flags = attr.link_update.old_prog_fd = 0;
-	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &attr, sizeof(attr)), 0);
+	union bpf_attr up;
+	memset(&up, 0, sizeof(up));
+	up.link_update.link_fd = (uint32_t)l;
+	up.link_update.new_prog_fd = (uint32_t)other;
+	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &up, sizeof(up)), -EINVAL);
+	up.link_update.new_prog_fd = (uint32_t)q;
+	up.link_update.old_prog_fd = (uint32_t)q;
+	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &up, sizeof(up)), -EINVAL);
+	up.link_update.flags = BPF_F_REPLACE;
+	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &up, sizeof(up)), -EPERM);
+	up.link_update.flags = up.link_update.old_prog_fd = 0;
+	assert_int_equal(skep_bpf(skep, BPF_LINK_UPDATE, &up, sizeof(up)), 0);
 	assert_int_equal(updated, 1);
 	close(q);
 	close(other);
@@ -731,12 +752,12 @@ static void test_stats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_holding),	      cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_debug_info),    cmocka_unit_test(test_info_map),
-		cmocka_unit_test(test_info_prog),     cmocka_unit_test(test_info_funcs),
-		cmocka_unit_test(test_info_btf),      cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_pins),	      cmocka_unit_test(test_pins_in_directory),
-		cmocka_unit_test(test_links),	      cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_holding),    cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_debug_info), cmocka_unit_test(test_info_map),
+		cmocka_unit_test(test_info_prog),  cmocka_unit_test(test_info_funcs),
+		cmocka_unit_test(test_info_btf),   cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_pins),       cmocka_unit_test(test_pins_in_directory),
+		cmocka_unit_test(test_links),      cmocka_unit_test(test_stats),
 	};
 	return cmocka_run_group_tests_name("objects", tests, open_instance, close_instance);
 }
