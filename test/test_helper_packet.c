@@ -351,7 +351,7 @@ static void one_program(struct skep *skep, uint32_t type, uint64_t seed, uint32_
 	uint32_t n = (uint32_t)(test_random(&seed) % 4) + 1, at = 0;
 	char text[1024] = "";
 	bool grown = false;
-	uint8_t data[1500];
+	uint8_t data[1600];
 	struct code c;
 	struct twin t;
 

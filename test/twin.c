@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -16,13 +17,15 @@
 
 struct skep *twin_open(void)
 {
+	const char *flags = getenv("SKEP_TEST_FLAGS");
+	struct skep_opts opts = {.sz = sizeof(opts), .flags = flags ? (uint32_t)atoi(flags) : 0};
 	struct skep *skep;
 
 	if (!kern_available()) {
 		print_message("skipped: no bpf(2) here\n");
 		skip();
 	}
-	assert_int_equal(skep_open(&skep, NULL), 0);
+	assert_int_equal(skep_open(&skep, &opts), 0);
 	return skep;
 }
 

@@ -30,7 +30,7 @@ struct twin_run {
 	bool no_data_out, no_ctx_out;
 };
 
-/* Opens an instance, or skips the test where the kernel can't be asked. */
+/* Opens an instance (SKEP_TEST_FLAGS: with these flags), or skips the test where the kernel can't be asked. */
 struct skep *twin_open(void);
 /* 0, or the kernel's -errno (with its log printed). Fails when skep answers otherwise. */
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
