@@ -518,6 +518,62 @@ static void test_packets(void **state)
 	report("packets and maps");
 }
 
+/* ---- Facts that hold on one path only ---- */
+
+/* The key is a constant on each path and differs between them; so do the maps. */
+static void test_paths(void **state)
+{
+	static const char *const texts[] = {
+		"r6 = r1\n r2 = *(u32 *)(r1 +0)\n"
+		"*(u32 *)(r10 -4) = 1\n if r2 == 0 goto a\n *(u32 *)(r10 -4) = 2\n"
+		"a:\n r2 = r10\n r2 += -4\n r1 = 0 ll\n call #1\n if r0 == 0 goto none\n"
+		"r0 = *(u64 *)(r0 +0)\n *(u64 *)(r6 +8) = r0\n r0 = 1\n exit\n"
+		"none:\n r0 = 2\n exit\n",
+		"r6 = r1\n r2 = *(u32 *)(r1 +0)\n"
+		"r1 = 2\n if r2 != 0 goto a\n r1 = 0x100\n"
+		"a:\n *(u32 *)(r10 -4) = r1\n r2 = r10\n r2 += -4\n r1 = 0 ll\n call #1\n"
+		"if r0 == 0 goto none\n"
+		"r0 = *(u64 *)(r0 +0)\n *(u64 *)(r6 +8) = r0\n r0 = 1\n exit\n"
+		"none:\n r0 = 2\n exit\n",
+		"r6 = r1\n r2 = *(u32 *)(r1 +0)\n *(u32 *)(r10 -4) = 3\n"
+		"r1 = 0 ll\n if r2 == 0 goto a\n r1 = 1 ll\n"
+		"a:\n r2 = r10\n r2 += -4\n call #1\n if r0 == 0 goto none\n"
+		"r0 = *(u64 *)(r0 +0)\n *(u64 *)(r6 +8) = r0\n r0 = 1\n exit\n"
+		"none:\n r0 = 2\n exit\n",
+	};
+	static struct bpf_insn insns[MAX_INSNS];
+	int fds[PLACES];
+
+	for (enum place p = COMPILED; p < PLACES; p++) {
+		for (uint32_t key = 0; key < map_kinds[ARRAY].entries && is_there(p); key++) {
+			uint64_t value[2] = {1000 + key, 0};
+			union bpf_attr attr = {.map_fd = map_fd[p][ARRAY],
+					       .key = (uintptr_t)&key,
+					       .value = (uintptr_t)value};
+
+			assert_int_equal(bpf_at(p, BPF_MAP_UPDATE_ELEM, &attr), 0);
+		}
+	}
+	for (size_t t = 0; t < sizeof(texts) / sizeof(texts[0]); t++) {
+		int n = asm_text(texts[t], insns, MAX_INSNS);
+		char what[32];
+
+		assert_true(n > 0);
+		snprintf(what, sizeof(what), "paths %zu", t);
+		for (int i = 0; i < n; i++)
+			if (insns[i].code == 0x18)
+				insns[i].src_reg = BPF_PSEUDO_MAP_FD;
+		assert_true(load_all(BPF_PROG_TYPE_SYSCALL, insns, n, fds, what));
+		for (uint8_t k = 0; k < 2; k++) {
+			uint8_t ctx[CTX] = {k};
+
+			run_all(fds, CONTEXT, ctx, CTX, what);
+		}
+		close_all(fds);
+	}
+	report("paths");
+}
+
 /* ---- Tail calls ---- */
 
 /* A chain of programs that each count and call the next; index beyond, empty slots,
@@ -635,6 +691,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_computations),
 		cmocka_unit_test(test_packets),
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_tail_calls),
 	};
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -455,6 +456,44 @@ static void test_large(void **state)
 	free(insns);
 }
 
+/* Ten thousand jumps back, each to the one before: no analysis may take them one by one. */
+static void test_backward_jumps(void **state)
+{
+	const uint32_t blocks = 10000, n = 3 + 3 * blocks;
+	struct bpf_insn *insns = calloc(n, sizeof(*insns));
+	struct skep_prog prog = {.obj.skep = skep};
+	uint64_t ctx[1] = {3};
+	struct timespec from, to;
+
+	assert_non_null(insns);
+	/* r0 = 0; goto the last block. Block k: r0 += r1; if r0 == -1 goto end; goto k - 1 */
+	insns[0] = (struct bpf_insn){.code = 0xb7};
+	insns[1] = (struct bpf_insn){.code = 0x06, .imm = (int)(n - 3 - 2)};
+	insns[2] = (struct bpf_insn){.code = 0x95};
+	for (uint32_t k = 0; k < blocks; k++) {
+		uint32_t at = 3 + 3 * k;
+
+		insns[at] = (struct bpf_insn){.code = 0x07, .imm = (int)k};
+		insns[at + 1] = (struct bpf_insn){.code = 0x0f, .dst_reg = 0, .src_reg = 6};
+		insns[at + 2] = (struct bpf_insn){.code = 0x06, .imm = k ? -6 : -4};
+	}
+	insns[1].imm = (int)(3 + 3 * (blocks - 1) - 2);
+	for (uint32_t k = 0; k < blocks; k++)
+		insns[3 + 3 * k + 1] = (struct bpf_insn){.code = 0x67, .imm = 1};
+	assert_int_equal(skep_image_raw(&prog.image, insns, n), 0);
+	assert_int_equal(skep_bind(&prog), 0);
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	assert_int_equal(skep_jit(&prog, &prog.code), 0);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_true(to.tv_sec - from.tv_sec < 5);
+	env->prog = &prog;
+	assert_int_equal(skep_interp(&prog, ctx, env), prog.code.entry(ctx, env));
+	skep_jit_free(&prog.code);
+	skep_unbind(&prog);
+	skep_image_free(&prog.image);
+	free(insns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,7 +501,7 @@ int main(void)
 		cmocka_unit_test(test_helpers), cmocka_unit_test(test_callback),
 		cmocka_unit_test(test_probe),   cmocka_unit_test(test_tail_call_in_subprogram),
 		cmocka_unit_test(test_w_xor_x), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_large),   cmocka_unit_test(test_backward_jumps),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

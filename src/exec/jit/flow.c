@@ -16,6 +16,9 @@
 
 #define CALL_CLOBBERS (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5))
 
+/* Rounds over a function before an analysis gives up; loops in loops take few. */
+#define MAX_ROUNDS 40
+
 /* ---- Reads and writes ---- */
 
 static uint32_t read_reg(uint8_t r, bool hi)
@@ -218,9 +221,18 @@ static bool can_narrow(const struct ir *i)
 
 void jit_liveness(struct jit *jit, const struct jit_func *f)
 {
-	memset(&jit->live_in[f->start], 0, (f->end - f->start) * sizeof(*jit->live_in));
-	while (liveness_round(jit, f))
-		;
+	uint32_t size = (f->end - f->start) * sizeof(*jit->live_in);
+	unsigned rounds = 0;
+
+	memset(&jit->live_in[f->start], 0, size);
+	while (liveness_round(jit, f)) {
+		if (++rounds < MAX_ROUNDS)
+			continue;
+		/* Jumps back and forth without end: everything is live then. */
+		memset(&jit->live_in[f->start], 0xff, size);
+		liveness_round(jit, f);
+		break;
+	}
 	for (uint32_t n = f->start; n < f->end; n++) {
 		struct ir *i = &jit->ir[n];
 		uint32_t writes = ir_writes(i);
@@ -353,12 +365,19 @@ static bool meet(uint8_t *into, const uint8_t *from)
 
 void jit_bits(struct jit *jit, const struct jit_func *f)
 {
+	uint32_t size = (f->end - f->start) * sizeof(*jit->bits_in);
+	unsigned rounds = 0;
 	bool changed = true;
 
 	/* Nothing is reached at first; 0 bits stand for that. */
-	memset(jit->bits_in[f->start], 0, (f->end - f->start) * sizeof(*jit->bits_in));
+	memset(jit->bits_in[f->start], 0, size);
 	while (changed) {
 		uint8_t bits[IR_REGS];
+
+		if (++rounds > MAX_ROUNDS) {
+			memset(jit->bits_in[f->start], 64, size);
+			return;
+		}
 
 		changed = false;
 		memset(bits, 64, sizeof(bits));

@@ -110,6 +110,8 @@ static int lower_call(struct jit *jit, uint32_t n, const struct skep_insn *d, st
 	if ((uint32_t)d->imm >= SKEP_MAX_HELPERS || !skep_helpers[d->imm].fn)
 		return -EINVAL;
 	i->op = IR_CALL;
+	if (fact && fact->map >= 0 && (uint32_t)fact->map < jit->prog->nmaps)
+		i->target = (uint32_t)fact->map + 1;
 	return 0;
 }
 

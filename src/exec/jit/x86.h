@@ -68,7 +68,7 @@ struct x86 {
 	const struct jit_func *f;
 	uint8_t *buf; /* NULL: only counts */
 	uint32_t cap, len;
-	uint32_t pad;		/* bytes before the code */
+	uint32_t pad; /* bytes before the code */
 	uint8_t map[IR_REGS]; /* native register of each IR register */
 	int32_t fp; /* RSP + fp is R10 */
 	int32_t spill; /* RSP + spill is an 8-byte slot of ours */

@@ -160,10 +160,39 @@ void x86_exit(struct x86 *c)
 
 /* ---- Calls ---- */
 
+/* The operation of a known map that a helper would only pass on to, or NULL. *env_arg
+ * is the register of its last argument. */
+static const void *map_operation(const struct x86 *c, const struct ir *i, uint8_t *env_arg)
+{
+	const struct skep_map_ops *ops;
+
+	if (!i->target)
+		return NULL;
+	ops = c->jit->prog->maps[i->target - 1]->ops;
+	*env_arg = i->imm == BPF_FUNC_map_update_elem ? R8 : RDX;
+	switch (i->imm) {
+	case BPF_FUNC_map_lookup_elem:
+		return (const void *)ops->lookup;
+	case BPF_FUNC_map_update_elem:
+		return (const void *)ops->update;
+	case BPF_FUNC_map_delete_elem:
+		return (const void *)ops->delete;
+	default:
+		return NULL;
+	}
+}
+
 void x86_call(struct x86 *c, const struct ir *i)
 {
-	x86_mov_rr(c, true, R9, c->env);
-	x86_call_abs(c, (const void *)skep_helpers[i->imm].fn);
+	uint8_t env_arg = R9;
+	const void *fn = map_operation(c, i, &env_arg);
+
+	if (!fn) {
+		env_arg = R9;
+		fn = (const void *)skep_helpers[i->imm].fn;
+	}
+	x86_mov_rr(c, true, env_arg, c->env);
+	x86_call_abs(c, fn);
 }
 
 void x86_call_sub(struct x86 *c, const struct ir *i)
