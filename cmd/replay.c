@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "client/libbpf.h"
+#include "net/frame.h"
 #include "net/verdict.h"
 
 #define BATCH    64
@@ -103,9 +104,12 @@ static int run_user(struct replay *r)
 				err = (int)done;
 				break;
 			}
-			for (uint32_t i = 0; i < n; i++)
+			for (uint32_t i = 0; i < n; i++) {
+				if (r->writer)
+					skep_frame_put_tag(&pkt[i]);
 				account(r, &p[i], pkt[i].verdict, pkt[i].buf + pkt[i].off,
 					pkt[i].len, !pass);
+			}
 			tick(r, pass, at + n);
 		}
 	}

@@ -76,7 +76,17 @@ static uint64_t now_ns(void)
 
 /* ---- The ends: processes with a namespace each, that do what they are told ---- */
 
-enum what { DO_CONFIG, DO_SERVE, DO_TALK, DO_PING, DO_UDP, DO_TAGGED, DO_OFFLOADS, DO_QUIT };
+enum what {
+	DO_CONFIG,
+	DO_SERVE,
+	DO_TALK,
+	DO_PING,
+	DO_UDP,
+	DO_TAGGED,
+	DO_SNIFF,
+	DO_OFFLOADS,
+	DO_QUIT
+};
 
 struct order {
 	enum what what;
@@ -292,6 +302,33 @@ static int tagged(const struct order *o)
 	return r;
 }
 
+/* How many UDP frames with tag 5 come in at s0 within a second. */
+static int sniff(void)
+{
+	static const uint8_t tag[] = {0x81, 0, 0, 5, 8, 0};
+	struct skep_packet p[SKEP_PORT_BATCH];
+	uint64_t end = now_ns() + 1000000000ull;
+	struct skep_port *port;
+	char why[256];
+	int n = 0;
+
+	if (skep_port_open(&port, "s0", why, sizeof(why)))
+		return -40;
+	while (now_ns() < end) {
+		int got = skep_port_recv(port, p, SKEP_PORT_BATCH);
+
+		for (int i = 0; i < got; i++) {
+			const uint8_t *f = p[i].buf + p[i].off;
+
+			n += !memcmp(f + 12, tag, sizeof(tag)) && f[27] == IPPROTO_UDP;
+		}
+		if (!got)
+			usleep(1000);
+	}
+	skep_port_close(port);
+	return n;
+}
+
 /* Whether segmentation offload is on for an interface. */
 static int offloads(const char *ifname)
 {
@@ -320,6 +357,8 @@ static int obey(const struct order *o)
 		return udp(o);
 	case DO_TAGGED:
 		return tagged(o);
+	case DO_SNIFF:
+		return sniff();
 	case DO_OFFLOADS:
 		return offloads(o->text);
 	case DO_QUIT:
@@ -845,10 +884,10 @@ static void test_refused(void **state)
 #define RETURN(v)                                                                                  \
 	INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, v), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 
-static struct skep_runner *load(const struct bpf_insn *insns, uint32_t n)
+static struct skep_runner *load(uint32_t type, const struct bpf_insn *insns, uint32_t n)
 {
 	static char log[65536];
-	union bpf_attr attr = {.prog_type = BPF_PROG_TYPE_XDP,
+	union bpf_attr attr = {.prog_type = type,
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = n,
 			       .license = (uintptr_t) "GPL",
@@ -883,10 +922,10 @@ static struct skep_runner *by_protocol(uint8_t proto, int verdict)
 		RETURN(verdict),
 	};
 
-	return load(prog, sizeof(prog) / sizeof(prog[0]));
+	return load(BPF_PROG_TYPE_XDP, prog, sizeof(prog) / sizeof(prog[0]));
 }
 
-static void start_program(struct live *l, struct skep_runner *runner)
+static void start_program(struct live *l, struct skep_runner *runner, uint32_t type)
 {
 	char why[256] = "";
 
@@ -896,7 +935,7 @@ static void start_program(struct live *l, struct skep_runner *runner)
 		fail_msg("%s", why);
 	l->wire.stop = &l->stop;
 	l->wire.runner = runner;
-	l->wire.prog_type = BPF_PROG_TYPE_XDP;
+	l->wire.prog_type = type;
 	assert_int_equal(pthread_create(&l->thread, NULL, run_wire, l), 0);
 }
 
@@ -909,7 +948,7 @@ static void test_drop(void **state)
 
 	NEED_NAMESPACES();
 	runner = by_protocol(IPPROTO_ICMP, XDP_DROP);
-	start_program(&l, runner);
+	start_program(&l, runner, BPF_PROG_TYPE_XDP);
 	o.size = 64;
 	o.count = 2;
 	assert_int_equal(do_now(&client, &o), 0);
@@ -928,7 +967,7 @@ static void test_tx(void **state)
 
 	NEED_NAMESPACES();
 	runner = by_protocol(IPPROTO_ICMP, XDP_TX);
-	start_program(&l, runner);
+	start_program(&l, runner, BPF_PROG_TYPE_XDP);
 	o.size = 64;
 	o.count = 2;
 	/* The requests come back as they are, which are no replies. */
@@ -965,8 +1004,8 @@ static void test_redirect(void **state)
 	attr = (union bpf_attr){
 		.map_fd = (uint32_t)map, .key = (uintptr_t)&key, .value = (uintptr_t)&ifindex};
 	assert_int_equal(skep_bpf(skep, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), 0);
-	runner = load(prog, sizeof(prog) / sizeof(prog[0]));
-	start_program(&l, runner);
+	runner = load(BPF_PROG_TYPE_XDP, prog, sizeof(prog) / sizeof(prog[0]));
+	start_program(&l, runner, BPF_PROG_TYPE_XDP);
 	o.size = 64;
 	o.count = 5;
 	assert_in_range(do_now(&client, &o), 4, 5);
@@ -975,6 +1014,35 @@ static void test_redirect(void **state)
 	assert_int_equal(l.stats.passed + l.stats.lost_redirects, 0);
 	skep_runner_close(runner);
 	close((int)map);
+}
+
+/* A tag that a tc program sets is in the frames that go out. */
+static void test_push_tag(void **state)
+{
+	struct bpf_insn prog[] = {
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, htons(0x8100)),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 5),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_vlan_push),
+		RETURN(0),
+	};
+	struct order o = to_server(DO_UDP, "10.9.0.2"), sniffing = {.what = DO_SNIFF};
+	struct skep_runner *runner;
+	struct live l;
+
+	NEED_NAMESPACES();
+	assert_int_equal(
+		config(&client, "ip neigh replace 10.9.0.2 lladdr 02:00:00:00:00:02 dev c0"), 0);
+	runner = load(BPF_PROG_TYPE_SCHED_CLS, prog, sizeof(prog) / sizeof(prog[0]));
+	start_program(&l, runner, BPF_PROG_TYPE_SCHED_CLS);
+	tell(&server, &sniffing);
+	usleep(200000);
+	o.size = 1000;
+	o.count = 10;
+	assert_int_equal(do_now(&client, &o), 0);
+	assert_int_equal(answer(&server, 10), 10);
+	stop_wire(&l);
+	skep_runner_close(runner);
+	assert_int_equal(config(&client, "ip neigh flush dev c0"), 0);
 }
 
 /* ---- Frames and capture files: anywhere ---- */
@@ -1128,14 +1196,23 @@ static void test_hostile_captures(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_drop),           cmocka_unit_test(test_tx),
-		cmocka_unit_test(test_redirect),       cmocka_unit_test(test_tags),
-		cmocka_unit_test(test_capture),        cmocka_unit_test(test_hostile_captures),
-		cmocka_unit_test(test_hostile_frames), cmocka_unit_test(test_nothing_without_wire),
-		cmocka_unit_test(test_ping),           cmocka_unit_test(test_tcp),
-		cmocka_unit_test(test_vlan),           cmocka_unit_test(test_jumbo),
-		cmocka_unit_test(test_udp_segments),   cmocka_unit_test(test_full_interface),
-		cmocka_unit_test(test_watch),          cmocka_unit_test(test_link_gone),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_tx),
+		cmocka_unit_test(test_redirect),
+		cmocka_unit_test(test_push_tag),
+		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_capture),
+		cmocka_unit_test(test_hostile_captures),
+		cmocka_unit_test(test_hostile_frames),
+		cmocka_unit_test(test_nothing_without_wire),
+		cmocka_unit_test(test_ping),
+		cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_vlan),
+		cmocka_unit_test(test_jumbo),
+		cmocka_unit_test(test_udp_segments),
+		cmocka_unit_test(test_full_interface),
+		cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_link_gone),
 		cmocka_unit_test(test_refused),
 	};
 	int r;

@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "skep.h"
+
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
@@ -78,6 +80,19 @@ uint8_t *skep_frame_vlan_push(uint8_t *frame, uint16_t tpid, uint16_t tci)
 	memmove(start, frame, 2 * ETH_ALEN);
 	memcpy(start + 2 * ETH_ALEN, tag, sizeof(tag));
 	return start;
+}
+
+bool skep_frame_put_tag(struct skep_packet *p)
+{
+	if (!p->vlan_proto)
+		return true;
+	if (p->off < VLAN_HLEN || p->len < 2 * ETH_ALEN)
+		return false;
+	skep_frame_vlan_push(p->buf + p->off, ntohs(p->vlan_proto), p->vlan_tci);
+	p->off -= VLAN_HLEN;
+	p->len += VLAN_HLEN;
+	p->vlan_proto = 0;
+	return true;
 }
 
 /* ---- Segmentation ---- */
