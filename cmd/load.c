@@ -304,7 +304,7 @@ static struct verdict *unprepared(struct session *s, int err)
 	for (uint32_t i = 0; i < s->nverdicts; i++) {
 		struct verdict *v = &s->verdicts[i];
 
-		if (strncmp(v->name, p, n) || v->name[n] || v->tried)
+		if (strncmp(v->name, p, n) != 0 || v->name[n] || v->tried)
 			continue;
 		v->tried = v->hopeless = true;
 		v->err = err;

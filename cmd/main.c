@@ -79,7 +79,7 @@ int parse_duration(const char *text, uint64_t *ns)
 		return -EINVAL;
 	v = strtod(text, &end);
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].unit))
+		if (strcmp(end, units[i].unit) != 0)
 			continue;
 		v *= units[i].ns;
 		if (!(v > 0 && v < 1e18))
@@ -115,7 +115,7 @@ static int cmd_help(int argc, char **argv)
 	for (size_t i = 0; i < NCOMMANDS; i++) {
 		char *help[] = {argv[1], "--help", NULL};
 
-		if (strcmp(commands[i].name, argv[1]))
+		if (strcmp(commands[i].name, argv[1]) != 0)
 			continue;
 		if (commands[i].run == cmd_help || commands[i].run == cmd_version) {
 			printf("usage: skep %s\n", argv[1]);
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
 		return cmd_version(1, argv);
 	for (size_t i = 0; i < NCOMMANDS; i++) {
-		if (strcmp(argv[1], commands[i].name))
+		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
 		status = commands[i].run(argc - 1, argv + 1);
 		if (fflush(stdout) || ferror(stdout)) {

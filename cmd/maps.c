@@ -93,7 +93,7 @@ static bool selected(struct bpf_map *map, const struct maps_opts *opts)
 	}
 	/* Constants are shown when asked for. */
 	return !bpf_map__is_internal(map) ||
-	       (strncmp(name, ".rodata", 7) && strcmp(name, ".kconfig"));
+	       (strncmp(name, ".rodata", 7) != 0 && strcmp(name, ".kconfig") != 0);
 }
 
 bool maps_has(struct bpf_object *obj, const char *name)
@@ -337,7 +337,8 @@ static bool slots_member(const struct view *v, uint64_t entry, uint64_t *slots)
 		uint32_t off = btf_member_bit_offset(t, i) / 8;
 		int64_t each, n;
 
-		if (strcmp(btf__name_by_offset(v->btf, m->name_off), "slots") || !btf_is_array(a))
+		if (strcmp(btf__name_by_offset(v->btf, m->name_off), "slots") != 0 ||
+		    !btf_is_array(a))
 			continue;
 		each = btf__resolve_size(v->btf, btf_array(a)->type);
 		if (each < 1 || each > 8 || btf_array(a)->nelems > MAX_SLOTS ||
@@ -438,7 +439,7 @@ static void print_entries(FILE *f, const struct view *v, bool all)
 	struct entry *e = ordered(v);
 	uint64_t zeros = 0, shown = 0, left = 0;
 	size_t width = 0;
-	char *keys[SHOWN];
+	char *keys[SHOWN] = {NULL};
 	int nkeys = 0;
 
 	if (!e)

@@ -66,7 +66,7 @@ bool color_on(FILE *f)
 {
 	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
 
-	return isatty(fileno(f)) && term && strcmp(term, "dumb") && !(no && no[0]);
+	return isatty(fileno(f)) && term && strcmp(term, "dumb") != 0 && !(no && no[0]);
 }
 
 static uint64_t now_ns(void)

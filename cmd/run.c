@@ -195,7 +195,7 @@ static int choose(struct run *r)
 		const struct verdict *v = &r->s.verdicts[i];
 		enum bpf_prog_type type = bpf_program__type(session_program(&r->s, i));
 
-		if (r->prog && strcmp(v->name, r->prog))
+		if (r->prog && strcmp(v->name, r->prog) != 0)
 			continue;
 		if (takes_packets(type)) {
 			found = (int)i;

@@ -14,7 +14,7 @@
 
 int session_runtime(struct session *s, const char *name)
 {
-	if (strcmp(name, "user") && strcmp(name, "kernel"))
+	if (strcmp(name, "user") != 0 && strcmp(name, "kernel") != 0)
 		return -EINVAL;
 	s->kernel = name[0] == 'k';
 	return 0;
@@ -169,7 +169,7 @@ int session_reopen(struct session *s)
 		for (uint32_t i = 0; i < s->nverdicts; i++) {
 			struct verdict *v = &s->verdicts[i];
 
-			if (v->prog || strcmp(v->name, bpf_program__name(prog)))
+			if (v->prog || strcmp(v->name, bpf_program__name(prog)) != 0)
 				continue;
 			v->prog = prog;
 			v->section = bpf_program__section_name(prog);

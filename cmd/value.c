@@ -36,7 +36,7 @@ static uint64_t get_bits(const uint8_t *data, uint32_t off, uint32_t bits)
 
 static int64_t sign_extend(uint64_t v, uint32_t bits)
 {
-	return bits >= 64 ? (int64_t)v : (int64_t)(v << (64 - bits)) >> (64 - bits);
+	return !bits || bits >= 64 ? (int64_t)v : (int64_t)(v << (64 - bits)) >> (64 - bits);
 }
 
 /* ---- Output to one of two places ---- */
@@ -254,7 +254,7 @@ static bool put_network(struct sink *s, uint32_t type, const uint8_t *data, size
 			return true;
 		}
 		if (btf_is_typedef(t) && !strcmp(name, "__be16") && size >= 2) {
-			fprintf(s->f, "%u", data[0] << 8 | data[1]);
+			fprintf(s->f, "%u", (unsigned)data[0] << 8 | data[1]);
 			return true;
 		}
 		type = t->type;

@@ -17,7 +17,7 @@ printf '%s\n' "${units[@]}" | xargs -P "$(nproc)" -n 4 -I{} clang-tidy --quiet {
 
 echo "cppcheck"
 cppcheck -q -j "$(nproc)" --std=c11 --inline-suppr --error-exitcode=1 --enable=warning,portability \
-	--suppressions-list=scripts/cppcheck.txt -Iinclude -Isrc -D__x86_64__ -D__linux__ -D_GNU_SOURCE \
+	--suppressions-list=scripts/cppcheck.txt --library=scripts/cppcheck.cfg -Iinclude -Isrc -D__x86_64__ -D__linux__ -D_GNU_SOURCE \
 	"${units[@]}" || fail=1
 
 for f in $(git ls-files '*.c' '*.h' '*.sh'); do

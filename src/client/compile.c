@@ -271,7 +271,7 @@ static void text_add(struct text *t, const char *s, size_t n)
 {
 	if (t->failed)
 		return;
-	if (t->len + n + 1 > t->cap) {
+	if (!t->p || t->len + n + 1 > t->cap) {
 		size_t cap = (t->len + n + 1) * 2;
 		char *q = realloc(t->p, cap);
 
@@ -510,7 +510,7 @@ static void clashes(const char *diag, struct names *out)
 		if (*s != '\'' && *s != '`')
 			continue;
 		e = strchr(++s, '\'');
-		if (!e || strncmp(e, "' is already defined", 20))
+		if (!e || strncmp(e, "' is already defined", 20) != 0)
 			continue;
 		n = (size_t)(e - s);
 		for (i = 0; i < out->n; i++)
@@ -538,7 +538,7 @@ static void rename_sections(const char *in, const struct names *names, bool gcc,
 		for (int i = 0; e && i < names->n; i++) {
 			size_t n = strlen(names->v[i]);
 
-			if ((size_t)(e - p) != n || strncmp(p, names->v[i], n))
+			if ((size_t)(e - p) != n || strncmp(p, names->v[i], n) != 0)
 				continue;
 			if (gcc)
 				text_add(out, "\"", 1);

@@ -26,7 +26,8 @@ struct file {
 	struct skep_error *err;
 };
 
-#define BAD(f, ...) skep_fail((f)->err, -EINVAL, damaged, __VA_ARGS__)
+#define REFUSE(f, next, ...) (skep_fail((f)->err, -EINVAL, next, __VA_ARGS__), -EINVAL)
+#define BAD(f, ...)          REFUSE(f, damaged, __VA_ARGS__)
 
 static bool inside(uint64_t off, uint64_t len, uint64_t size)
 {
@@ -51,26 +52,24 @@ static int check_header(struct file *f)
 {
 	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)f->p;
 
-	if (f->size < SELFMAG || memcmp(f->p, ELFMAG, SELFMAG))
-		return skep_fail(
-			f->err, -EINVAL,
-			"Pass a BPF object made by clang or gcc (.o), or C source (.bpf.c, .c).",
+	if (f->size < SELFMAG || memcmp(f->p, ELFMAG, SELFMAG) != 0)
+		return REFUSE(
+			f, "Pass a BPF object made by clang or gcc (.o), or C source (.bpf.c, .c).",
 			"not an ELF file");
 	if (f->size < sizeof(*eh))
 		return BAD(f, "the ELF header is cut off (%zu bytes)", f->size);
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    (eh->e_machine != EM_BPF && eh->e_machine != EM_NONE))
-		return skep_fail(
-			f->err, -EINVAL,
-			"Compile the program with clang -target bpf, or pass its C source.",
+		return REFUSE(
+			f, "Compile the program with clang -target bpf, or pass its C source.",
 			"not a BPF object: the ELF file is for another machine (e_machine %u)",
 			eh->e_machine);
 	if (eh->e_ident[EI_DATA] != ELFDATA2LSB)
-		return skep_fail(f->err, -EINVAL, "Compile it with clang -target bpfel.",
-				 "the object is for big-endian machines");
+		return REFUSE(f, "Compile it with clang -target bpfel.",
+			      "the object is for big-endian machines");
 	if (eh->e_type != ET_REL)
-		return skep_fail(f->err, -EINVAL, "Pass the output of clang -target bpf -c.",
-				 "not a relocatable object (e_type %u)", eh->e_type);
+		return REFUSE(f, "Pass the output of clang -target bpf -c.",
+			      "not a relocatable object (e_type %u)", eh->e_type);
 	if (eh->e_shentsize != sizeof(Elf64_Shdr) || !eh->e_shnum || eh->e_shoff % 8 ||
 	    !inside(eh->e_shoff, (uint64_t)eh->e_shnum * sizeof(Elf64_Shdr), f->size))
 		return BAD(f, "the section headers lie outside of the file");

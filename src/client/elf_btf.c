@@ -10,7 +10,8 @@
 
 #include "client/elf.h"
 
-#define BAD(...) skep_fail(err, -EINVAL, "Compile the program again, with -g.", __VA_ARGS__)
+#define BAD(...)                                                                                   \
+	(skep_fail(err, -EINVAL, "Compile the program again, with -g.", __VA_ARGS__), -EINVAL)
 
 /* What follows a type's 12 bytes: bytes of its own and bytes per member. */
 static const struct {
@@ -207,7 +208,7 @@ int skep_elf_check_btf(const void *data, size_t size, struct skep_error *err)
 		r = count_types(&f, err);
 	if (r)
 		return r;
-	at = calloc(f.ntypes, sizeof(*at));
+	at = calloc(f.ntypes, sizeof(void *));
 	if (!at)
 		return -ENOMEM;
 	for (uint32_t id = 1; !r && id < f.ntypes; id++) {

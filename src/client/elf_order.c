@@ -75,7 +75,7 @@ uint64_t skep_elf_position(const void *image, size_t size, const char *function)
 			uint32_t in = sym[k].st_shndx, line;
 
 			if (ELF64_ST_TYPE(sym[k].st_info) != STT_FUNC || in >= o.eh->e_shnum ||
-			    strcmp(names + sym[k].st_name, function))
+			    strcmp(names + sym[k].st_name, function) != 0)
 				continue;
 			line = line_at(&o, o.names + o.sh[in].sh_name, sym[k].st_value);
 			return line ? line : (uint64_t)in << 48 | sym[k].st_value;

@@ -67,7 +67,7 @@ int skep_client_section(const char *section, enum bpf_prog_type *type, enum bpf_
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
 		size_t n = strlen(sections[i].prefix);
 
-		if (n <= best || strncmp(section, sections[i].prefix, n))
+		if (n <= best || strncmp(section, sections[i].prefix, n) != 0)
 			continue;
 		best = n;
 		*type = sections[i].type;
