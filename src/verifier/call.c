@@ -16,12 +16,8 @@ static int find_helper(struct venv *env, const struct bpf_insn *in, struct vcall
 
 	c->id = id;
 	c->name = skep_helper_name(id);
-	if (!c->name || !id)
-		return skep_v_refuse(env, EINVAL, W_HELPER, -1, "invalid func %s%s#%d\n",
-				     id ? "" : "bpf_",
-				     c->name && id ? c->name
-				     : id          ? "unknown"
-						   : "unspec",
+	if (!c->name)
+		return skep_v_refuse(env, EINVAL, W_HELPER, -1, "invalid func unknown#%d\n",
 				     in->imm);
 	c->row = id < SKEP_MAX_HELPERS ? &skep_helpers[id] : NULL;
 	if (!c->row || !c->row->name || !(c->row->progs >> env->prog->type & 1) ||

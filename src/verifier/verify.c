@@ -58,24 +58,36 @@ static void read_funcs(struct venv *env)
 
 /* ---- One function and all it calls ---- */
 
-/* A packet load that fails returns 0 from its function, which must mean something. */
-static int check_ld_abs(struct venv *env)
+static bool returns_int(const struct skep_prog *p, uint32_t func)
+{
+	const struct btf_type *t = skep_btf_type(p->btf, func);
+	unsigned kind;
+
+	t = t ? skep_btf_type(p->btf, t->type) : NULL;
+	t = t ? skep_btf_skip_mods(p->btf, t->type, NULL) : NULL;
+	kind = t ? BTF_INFO_KIND(t->info) : BTF_KIND_UNKN;
+	return kind == BTF_KIND_INT || kind == BTF_KIND_ENUM || kind == BTF_KIND_ENUM64;
+}
+
+/* A packet load or tail call that fails returns from its function, with a number. */
+static int check_early_returns(struct venv *env)
 {
 	const struct skep_prog *p = env->prog;
 
-	for (uint32_t i = 0; p->btf && p->nfunc_info && i < env->nsubs; i++) {
-		const struct btf_type *t = skep_btf_type(p->btf, env->subs[i].type_id);
+	for (uint32_t i = 1; i < env->nsubs; i++) {
+		const struct vsubprog *s = &env->subs[i];
+		const char *what = s->has_ld_abs ? "LD_ABS" : "tail_call";
 
-		t = t ? skep_btf_type(p->btf, t->type) : NULL;
-		t = t ? skep_btf_skip_mods(p->btf, t->type, NULL) : NULL;
-		if (!env->subs[i].has_ld_abs || !i ||
-		    (t && (BTF_INFO_KIND(t->info) == BTF_KIND_INT ||
-			   BTF_INFO_KIND(t->info) == BTF_KIND_ENUM ||
-			   BTF_INFO_KIND(t->info) == BTF_KIND_ENUM64)))
+		if (!s->has_ld_abs && !s->has_tail_call)
 			continue;
-		env->why_insn = env->subs[i].start;
-		return skep_v_refuse(env, EINVAL, W_CALL, -1,
-				     "LD_ABS is only allowed in functions that return 'int'.\n");
+		env->why_insn = s->start;
+		if (!p->btf || !p->nfunc_info)
+			return skep_v_refuse(env, EINVAL, W_CALL, -1,
+					     "%s is not allowed in subprogs without BTF\n", what);
+		if (!returns_int(p, s->type_id))
+			return skep_v_refuse(env, EINVAL, W_CALL, -1,
+					     "%s is only allowed in functions that return 'int'.\n",
+					     what);
 	}
 	return 0;
 }
@@ -257,7 +269,7 @@ static int run_phases(struct venv *env)
 	if (err)
 		return err;
 	read_funcs(env);
-	err = check_ld_abs(env);
+	err = check_early_returns(env);
 	if (err)
 		return err;
 	err = skep_v_resolve_loads(env);
