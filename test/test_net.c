@@ -728,7 +728,7 @@ static void test_udp_segments(void **state)
 	}
 	assert_int_equal(seen, 40);
 	skep_port_close(port);
-	assert_int_equal(config(&client, "ip neigh flush dev c0"), 0);
+	assert_int_equal(config(&client, "ip neigh del 10.9.0.2 dev c0"), 0);
 }
 
 /* Tags, which the kernel takes out of a frame, are back; of each segment too. */
@@ -813,7 +813,7 @@ static void test_full_interface(void **state)
 		      (unsigned long long)l.stats.b.tx_frames,
 		      (unsigned long long)l.stats.b.tx_lost);
 	sh("tc qdisc del dev wb root");
-	assert_int_equal(config(&client, "ip neigh flush dev c0"), 0);
+	assert_int_equal(config(&client, "ip neigh del 10.9.0.2 dev c0"), 0);
 	assert_true(l.stats.b.tx_lost > 0);
 	assert_true(l.stats.backwards > 0);
 }
@@ -1042,7 +1042,7 @@ static void test_push_tag(void **state)
 	assert_int_equal(answer(&server, 10), 10);
 	stop_wire(&l);
 	skep_runner_close(runner);
-	assert_int_equal(config(&client, "ip neigh flush dev c0"), 0);
+	assert_int_equal(config(&client, "ip neigh del 10.9.0.2 dev c0"), 0);
 }
 
 /* ---- Frames and capture files: anywhere ---- */
