@@ -37,7 +37,7 @@ static int teardown(void **state)
 struct code {
 	struct bpf_insn insns[256];
 	uint32_t n;
-	uint32_t callback;	/* where a second function starts, 0: there is none */
+	uint32_t callback; /* where a second function starts, 0: there is none */
 };
 
 static void add(struct code *c, uint8_t code, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
@@ -90,11 +90,10 @@ static void both(void (*build)(struct code *c, struct side *s, void *arg), void 
 		memset(ctx[i], 0xa5, CTX_SIZE);
 		add(&c, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
 		build(&c, sides[i], arg);
-		err[i] = c.callback
-				 ? side_load_callback(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns,
-						      c.n, c.callback, &fd)
-				 : side_load(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns, c.n, "GPL",
-					     &fd);
+		err[i] = c.callback ? side_load_callback(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns,
+							 c.n, c.callback, &fd)
+				    : side_load(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns, c.n,
+						"GPL", &fd);
 		retval[i] = 0;
 		if (err[i])
 			continue;
@@ -320,8 +319,7 @@ static void test_strto(void **state)
 		"42x",
 		" 42",
 		"\t\n\v\f\r 7",
-		"\xa0"
-		"5",
+		"\xa0\x35",
 		"-1",
 		"- 1",
 		"--1",

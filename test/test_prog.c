@@ -117,7 +117,7 @@ static void test_context_accesses(void **state)
 				   .attach_type = BPF_XDP_DEVMAP,
 				   .ops = &skep_prog_types[BPF_PROG_TYPE_XDP]};
 	cases += compare_range(&devmap, 0, 32);
-	print_message("compared %u accesses with the kernel\n", cases);
+	print_message("ran: prog_accesses %u\n", cases);
 }
 
 static void test_returns(void **state)
@@ -142,7 +142,7 @@ static void test_returns(void **state)
 			}
 		}
 	}
-	print_message("compared %u return values with the kernel\n", cases);
+	print_message("ran: prog_return_values %u\n", cases);
 }
 
 static void test_attach_types(void **state)
@@ -160,7 +160,7 @@ static void test_attach_types(void **state)
 			cases++;
 		}
 	}
-	print_message("compared %u attach types with the kernel\n", cases);
+	print_message("ran: prog_attach_types %u\n", cases);
 }
 
 int main(void)

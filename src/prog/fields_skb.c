@@ -66,8 +66,10 @@
 #define AS_CG(f, kind, tc, sf, cg, lwt)	 ROW(f, kind, cg)
 #define AS_LWT(f, kind, tc, sf, cg, lwt) ROW(f, kind, lwt)
 
+/* The size of a pointer is meant where a field is one: NOLINTBEGIN(bugprone-sizeof-expression) */
 const struct skep_ctx_field skep_fields_tc[] = {FIELDS(AS_TC)};
 const struct skep_ctx_field skep_fields_socket_filter[] = {FIELDS(AS_SF)};
 const struct skep_ctx_field skep_fields_cgroup_skb[] = {FIELDS(AS_CG)};
 const struct skep_ctx_field skep_fields_lwt[] = {FIELDS(AS_LWT)};
+/* NOLINTEND(bugprone-sizeof-expression) */
 /* clang-format on */
