@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -256,6 +257,63 @@ static void test_probe(void **state)
 	munmap(p + 3 * PAGE, PAGE);
 }
 
+static void check_known(void)
+{
+	char here[64] = "stack", out[64], *heap = strdup("heap");
+	uintptr_t end = (uintptr_t)sbrk(0);
+
+	assert_int_equal(skep_probe_read(out, here, sizeof(here)), 0);
+	assert_string_equal(out, "stack");
+	assert_int_equal(skep_probe_write(here, "back", 5), 0);
+	assert_string_equal(here, "back");
+	assert_int_equal(skep_probe_read(out, heap, 5), 0);
+	assert_string_equal(out, "heap");
+	/* Where they end. */
+	if (!SANITIZED)
+		assert_int_equal(skep_probe_read(out, (void *)(end - 8), 8), 0);
+	assert_int_equal(skep_probe_read(out, (void *)(end - 8), 16), -EFAULT);
+	assert_int_equal(skep_probe_read(here, here, SIZE_MAX), -EFAULT);
+	assert_int_equal(skep_probe_read(here, here, (size_t)1 << 46), -EFAULT);
+	free(heap);
+}
+
+static void *known_thread(void *arg)
+{
+	check_known();
+	skep_thread_prepare();
+	check_known();
+	return NULL;
+}
+
+static void on_altstack(int sig)
+{
+	check_known();
+}
+
+/* What is copied without a system call: the same answers. */
+static void test_probe_known(void **state)
+{
+	struct sigaction sa = {.sa_handler = on_altstack, .sa_flags = SA_ONSTACK}, old;
+	stack_t ss = {.ss_size = 1 << 16}, off = {.ss_flags = SS_DISABLE};
+	pthread_t t;
+
+	known_thread(NULL);
+	pthread_create(&t, NULL, known_thread, NULL);
+	pthread_join(t, NULL);
+	ss.ss_sp = malloc(ss.ss_size);
+	sigaltstack(&ss, NULL);
+	sigaction(SIGUSR1, &sa, &old);
+	raise(SIGUSR1);
+	sigaction(SIGUSR1, &old, NULL);
+	sigaltstack(&off, NULL);
+	free(ss.ss_sp);
+	if (!fork()) {
+		check_known();
+		_exit(0);
+	}
+	wait(NULL);
+}
+
 static _Atomic bool stop;
 
 static void *mapper(void *arg)
@@ -405,9 +463,10 @@ int main(void)
 		cmocka_unit_test(test_seg_sealed),    cmocka_unit_test(test_seg_open),
 		cmocka_unit_test(test_seg_reserve),   cmocka_unit_test(test_seg_freeze),
 		cmocka_unit_test(test_seg_exhausted), cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_probe),         cmocka_unit_test(test_probe_race),
-		cmocka_unit_test(test_descriptors),   cmocka_unit_test(test_watch),
-		cmocka_unit_test(test_wipe),          cmocka_unit_test(test_clocks),
+		cmocka_unit_test(test_probe),         cmocka_unit_test(test_probe_known),
+		cmocka_unit_test(test_probe_race),    cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_watch),         cmocka_unit_test(test_wipe),
+		cmocka_unit_test(test_clocks),
 	};
 
 	return cmocka_run_group_tests_name("os", tests, NULL, NULL);

@@ -66,7 +66,10 @@ static bool tail_is_zero(const union bpf_attr *attr, uint32_t from)
 long skep_bpf(struct skep *skep, int cmd, union bpf_attr *attr, unsigned int size)
 {
 	struct skep_call c = {.skep = skep, .user = attr};
-	int err = skep_user_tail_zero((uintptr_t)attr, sizeof(*attr), size);
+	int err;
+
+	skep_thread_prepare();
+	err = skep_user_tail_zero((uintptr_t)attr, sizeof(*attr), size);
 
 	if (err)
 		return err;

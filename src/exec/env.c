@@ -33,6 +33,7 @@ int skep_env_open(struct skep_env **out, struct skep *skep)
 
 	if (atomic_load(&skep->closed))
 		return -ENOTCONN;
+	skep_thread_prepare();
 	env = reopen(skep);
 	if (!env) {
 		/* In cache lines of its own: others read the epoch in there. */

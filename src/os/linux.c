@@ -12,7 +12,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -369,78 +368,6 @@ void skep_wipe_free(void *p, size_t size)
 {
 	if (p)
 		munmap(p, page_up(size));
-}
-
-/* ---- Own memory, safely ----
- *
- * process_vm_readv on oneself: a system call, but one that needs no descriptor, no
- * signal handler, and no guess about what is mapped, which another thread may unmap
- * at any moment. Callers that know a range to be mapped copy it themselves.
- */
-
-static long copy_vm(void *dst, const void *src, size_t len, bool write)
-{
-	struct iovec here = {write ? (void *)(uintptr_t)src : dst, len};
-	struct iovec there = {write ? dst : (void *)(uintptr_t)src, len};
-	long n = syscall(write ? SYS_process_vm_writev : SYS_process_vm_readv, getpid(), &here, 1UL,
-			 &there, 1UL, 0UL);
-
-	/* EINVAL: the length wraps round, which is no address either. */
-	return n < 0 ? (errno == EINVAL ? -EFAULT : -errno) : n;
-}
-
-static int copy_all(void *dst, const void *src, size_t len, bool write)
-{
-	while (len) {
-		long n = copy_vm(dst, src, len, write);
-
-		if (n <= 0)
-			return n < 0 ? (int)n : -EFAULT;
-		dst = (char *)dst + n;
-		src = (const char *)src + n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-int skep_probe_read(void *dst, const void *src, size_t len)
-{
-	return copy_all(dst, src, len, false);
-}
-
-int skep_probe_write(void *dst, const void *src, size_t len)
-{
-	return copy_all(dst, src, len, true);
-}
-
-long skep_probe_read_str(char *dst, const void *src, size_t len)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), done = 0;
-	const char *from = src;
-
-	/* Up to the end of a page at a time: a string may end right before a hole. */
-	while (done < len) {
-		size_t n = page - ((uintptr_t)from & (page - 1));
-		const char *end;
-		int err;
-
-		if (n > len - done)
-			n = len - done;
-		if (n > 256)
-			n = 256;
-		err = skep_probe_read(dst + done, from, n);
-		if (err)
-			return err;
-		end = memchr(dst + done, 0, n);
-		if (end)
-			return end - dst + 1;
-		done += n;
-		from += n;
-	}
-	/* Cut off, and terminated as the kernel's helper does. */
-	if (len)
-		dst[len - 1] = 0;
-	return (long)len;
 }
 
 /* ---- The machine ---- */

@@ -112,6 +112,9 @@ bool skep_tid_gone(uint32_t tid);	/* certainly no such thread in our pid namespa
 uint32_t skep_pidns(void);		/* a tag of the pid namespace, 0: unknown */
 
 /* ---- Own memory, safely ---- */
+/* Makes what follows faster on this thread. Not to be called from signal handlers, which
+ * may call everything else here. */
+void skep_thread_prepare(void);
 /* Copies from any address of this process: -EFAULT instead of a signal. */
 int skep_probe_read(void *dst, const void *src, size_t len);
 /* The same up to and including a 0 byte; returns the length with it, or -errno. */
