@@ -58,7 +58,7 @@ static enum how how_of(struct bpf_map *map)
 	} table[] = {
 		{BPF_MAP_TYPE_ARRAY, HOW_INDEX},       {BPF_MAP_TYPE_PERCPU_ARRAY, HOW_INDEX},
 		{BPF_MAP_TYPE_QUEUE, HOW_PEEK},        {BPF_MAP_TYPE_STACK, HOW_PEEK},
-		{BPF_MAP_TYPE_RINGBUF, HOW_RECORDS},   {BPF_MAP_TYPE_PERF_EVENT_ARRAY, HOW_NONE},
+		{BPF_MAP_TYPE_RINGBUF, HOW_RECORDS},   {BPF_MAP_TYPE_PERF_EVENT_ARRAY, HOW_RECORDS},
 		{BPF_MAP_TYPE_BLOOM_FILTER, HOW_NONE}, {BPF_MAP_TYPE_STRUCT_OPS, HOW_NONE},
 		{BPF_MAP_TYPE_USER_RINGBUF, HOW_NONE},
 	};
@@ -539,8 +539,11 @@ static uint32_t record_type(const struct view *v, uint32_t len)
 	n = strlen(name);
 	for (int i = 0; i < 2; i++) {
 		int id = btf__find_by_name_kind(v->btf, name, BTF_KIND_STRUCT);
+		int64_t size = id > 0 ? btf__resolve_size(v->btf, (uint32_t)id) : -1;
+		/* Perf buffers pad records to 8 bytes, less the 4 of the length. */
+		uint32_t pad = v->type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ? 7 : 0;
 
-		if (id > 0 && btf__resolve_size(v->btf, (uint32_t)id) == len)
+		if (size >= 0 && size <= len && size + pad >= len)
 			return (uint32_t)id;
 		if (!n || name[n - 1] != 's')
 			break;
@@ -552,8 +555,8 @@ static uint32_t record_type(const struct view *v, uint32_t len)
 static void print_records(FILE *f, const struct view *v, const struct records *records, bool all)
 {
 	size_t kept, show;
-	uint64_t total;
-	const struct record *r = records_of(records, v->map, &kept, &total);
+	uint64_t total, lost;
+	const struct record *r = records_of(records, v->map, &kept, &total, &lost);
 
 	show = all || kept < SHOWN ? kept : SHOWN;
 	for (size_t i = 0; i < show; i++) {
@@ -563,16 +566,19 @@ static void print_records(FILE *f, const struct view *v, const struct records *r
 	}
 	if (total > show)
 		fprintf(f, "    and %llu more\n", (unsigned long long)(total - show));
+	if (lost)
+		fprintf(f, "    %llu were lost: the buffer was full\n", (unsigned long long)lost);
 }
 
 static void print_map(FILE *f, const struct view *v, const struct maps_opts *opts)
 {
 	uint64_t slots[MAX_SLOTS], total = v->n;
 	const char *bold = opts->color ? "\033[1m" : "", *off = opts->color ? "\033[0m" : "";
+	uint64_t lost;
 	size_t kept;
 
 	if (v->how == HOW_RECORDS)
-		records_of(opts->records, v->map, &kept, &total);
+		records_of(opts->records, v->map, &kept, &total, &lost);
 	fprintf(f, "\n  %s%s%s (%s", bold, v->name, off, libbpf_bpf_map_type_str(v->type));
 	if (v->how == HOW_RECORDS)
 		fprintf(f, ", %s records)\n", show_count(total).s);
@@ -666,8 +672,8 @@ static void json_data(struct json *j, const struct view *v)
 static void json_records(struct json *j, const struct view *v, const struct records *records)
 {
 	size_t kept;
-	uint64_t total;
-	const struct record *r = records_of(records, v->map, &kept, &total);
+	uint64_t total, lost;
+	const struct record *r = records_of(records, v->map, &kept, &total, &lost);
 
 	for (size_t i = 0; i < kept; i++) {
 		json_open(j, '{');

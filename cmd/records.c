@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading ring buffers as BPF_MAP_TYPE_RINGBUF lays them out: a page with the consumer's position,
+ * Perf buffers are read by libbpf. Ring buffers, whose handle with skep's runtime would cost libbpf's
+ * consumer a thread, are read here, as BPF_MAP_TYPE_RINGBUF lays them out: a page with the consumer's position,
  * a page with the producer's, then the data twice in a row. A record is a length
  * with two flag bits, four bytes of the kernel's, and the payload, in steps of eight.
  */
@@ -16,23 +17,62 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MAX_RINGS 32
-#define KEEP      4096 /* records per ring */
+#define MAX_RINGS  32
+#define KEEP       4096 /* records per ring */
+#define PERF_PAGES 64 /* per CPU */
 
 struct ring {
 	const struct bpf_map *map;
+	struct perf_buffer *perf; /* or, for a ring buffer: */
 	uint64_t *consumer;
 	const uint8_t *producer; /* page, then data */
 	size_t page, size;
 	struct record *kept;
 	size_t nkept;
-	uint64_t total;
+	uint64_t total, lost;
 };
 
 struct records {
 	struct ring rings[MAX_RINGS];
 	uint32_t n;
 };
+
+static void keep(struct ring *r, const void *data, uint32_t len)
+{
+	struct record *k = &r->kept[r->nkept];
+
+	r->total++;
+	if (r->nkept == KEEP)
+		return;
+	k->data = malloc(len ? len : 1);
+	if (!k->data)
+		return;
+	memcpy(k->data, data, len);
+	k->len = len;
+	r->nkept++;
+}
+
+static void on_sample(void *arg, int cpu, void *data, uint32_t size)
+{
+	keep(arg, data, size);
+}
+
+static void on_lost(void *arg, int cpu, __u64 n)
+{
+	struct ring *r = arg;
+
+	r->lost += n;
+}
+
+static int map_perf(struct ring *r, struct bpf_map *map)
+{
+	r->map = map;
+	r->kept = calloc(KEEP, sizeof(*r->kept));
+	if (!r->kept)
+		return -ENOMEM;
+	r->perf = perf_buffer__new(bpf_map__fd(map), PERF_PAGES, on_sample, on_lost, r, NULL);
+	return r->perf ? 0 : -errno;
+}
 
 static int map_ring(struct ring *r, struct bpf_map *map)
 {
@@ -48,10 +88,7 @@ static int map_ring(struct ring *r, struct bpf_map *map)
 	r->consumer = p;
 	p = mmap(NULL, r->page + 2 * r->size, PROT_READ, MAP_SHARED, fd, (off_t)r->page);
 	if (p == MAP_FAILED) {
-		int err = -errno;
-
-		munmap(r->consumer, r->page);
-		return err;
+		return -errno;
 	}
 	r->producer = p;
 	r->kept = calloc(KEEP, sizeof(*r->kept));
@@ -69,14 +106,16 @@ int records_open(struct records **out, struct bpf_object *obj)
 	*out = r;
 	bpf_object__for_each_map(map, obj)
 	{
-		if (bpf_map__type(map) != BPF_MAP_TYPE_RINGBUF || bpf_map__fd(map) < 0)
+		enum bpf_map_type type = bpf_map__type(map);
+
+		if (bpf_map__fd(map) < 0 ||
+		    (type != BPF_MAP_TYPE_RINGBUF && type != BPF_MAP_TYPE_PERF_EVENT_ARRAY))
 			continue;
 		if (r->n == MAX_RINGS)
 			return -E2BIG;
-		err = map_ring(&r->rings[r->n], map);
+		err = (type == BPF_MAP_TYPE_RINGBUF ? map_ring : map_perf)(&r->rings[r->n++], map);
 		if (err)
 			return err;
-		r->n++;
 	}
 	return 0;
 }
@@ -95,19 +134,8 @@ static void take(struct ring *r)
 			break;
 		if (len > r->size)
 			break;
-		if (!(head & BPF_RINGBUF_DISCARD_BIT)) {
-			r->total++;
-			if (r->nkept < KEEP) {
-				struct record *k = &r->kept[r->nkept];
-
-				k->data = malloc(len ? len : 1);
-				if (k->data) {
-					memcpy(k->data, rec + BPF_RINGBUF_HDR_SZ, len);
-					k->len = len;
-					r->nkept++;
-				}
-			}
-		}
+		if (!(head & BPF_RINGBUF_DISCARD_BIT))
+			keep(r, rec + BPF_RINGBUF_HDR_SZ, len);
 		at += (len + BPF_RINGBUF_HDR_SZ + 7) & ~7u;
 		__atomic_store_n(r->consumer, at, __ATOMIC_RELEASE);
 	}
@@ -116,21 +144,25 @@ static void take(struct ring *r)
 void records_take(struct records *r)
 {
 	for (uint32_t i = 0; i < r->n; i++)
-		take(&r->rings[i]);
+		if (r->rings[i].perf)
+			perf_buffer__consume(r->rings[i].perf);
+		else
+			take(&r->rings[i]);
 }
 
 const struct record *records_of(const struct records *r, const struct bpf_map *map, size_t *kept,
-				uint64_t *total)
+				uint64_t *total, uint64_t *lost)
 {
 	for (uint32_t i = 0; r && i < r->n; i++) {
 		if (r->rings[i].map != map)
 			continue;
 		*kept = r->rings[i].nkept;
 		*total = r->rings[i].total;
+		*lost = r->rings[i].lost;
 		return r->rings[i].kept;
 	}
 	*kept = 0;
-	*total = 0;
+	*total = *lost = 0;
 	return NULL;
 }
 
@@ -142,8 +174,11 @@ void records_close(struct records *r)
 		for (size_t k = 0; k < g->nkept; k++)
 			free(g->kept[k].data);
 		free(g->kept);
-		munmap(g->consumer, g->page);
-		munmap((void *)(uintptr_t)g->producer, g->page + 2 * g->size);
+		perf_buffer__free(g->perf);
+		if (g->consumer)
+			munmap(g->consumer, g->page);
+		if (g->producer)
+			munmap((void *)(uintptr_t)g->producer, g->page + 2 * g->size);
 	}
 	free(r);
 }

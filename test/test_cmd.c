@@ -843,6 +843,41 @@ static void test_values(void **state)
 	}
 }
 
+/* Records of perf buffers come through libbpf, on both runtimes. */
+static void test_perf_records(void **state)
+{
+	const char *prog = cmd_text(
+		"perf.bpf.c",
+		"#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+		"struct event { __u32 len; __u32 number; __u32 third; };\n"
+		"struct event *unused __attribute__((unused));\n"
+		"struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4);\n"
+		"	__uint(value_size, 4); } events SEC(\".maps\");\n"
+		"__u32 number;\n"
+		"SEC(\"tc\") int p(struct __sk_buff *skb)\n"
+		"{\n"
+		"	struct event e = { skb->len, number++, 3 };\n"
+		"	bpf_perf_event_output(skb, &events, BPF_F_CURRENT_CPU, &e, sizeof(e));\n"
+		"	return 0;\n"
+		"}\n"
+		"char _license[] SEC(\"license\") = \"GPL\";\n");
+
+	EACH_RUNTIME(i)
+	{
+		const struct cmd_result *r =
+			skep_cmd("run %s -c %s --json --runtime %s", prog, capture(), runtimes[i]);
+		const struct json_value *v;
+
+		assert_int_equal(r->status, 0);
+		v = json_parse(r->out);
+		assert_int_equal(json_count(v, "maps.events"), 10);
+		assert_int_equal(json_number(v, "maps.events.0.value.len"), 60);
+		assert_int_equal(json_number(v, "maps.events.9.value.len"), 100);
+		assert_int_equal(json_number(v, "maps.events.9.value.number"), 9);
+		assert_int_equal(json_number(v, "maps.events.9.value.third"), 3);
+	}
+}
+
 static int finish(void **state)
 {
 	printf("ran: cmd %d\n", ran);
@@ -873,6 +908,7 @@ int main(void)
 		cmocka_unit_test(test_vmlinux_h),
 		cmocka_unit_test(test_dump),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_perf_records),
 		cmocka_unit_test(test_hostile_objects),
 	};
 
