@@ -120,7 +120,8 @@ static void *watch(void *arg)
 static void list_changed(void)
 {
 	atomic_fetch_add(&table.changed, 1);
-	__real_syscall(__NR_futex, &table.changed, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	__real_syscall(__NR_futex, &table.changed, FUTEX_WAKE, INT_MAX, (void *)NULL, (void *)NULL,
+		       0);
 }
 
 static int start_watching(void)

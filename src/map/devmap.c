@@ -285,13 +285,19 @@ static void rebuild(struct skep_map *map)
 	for (uint64_t b = 0; b <= d->mask; b++) {
 		_Atomic uint32_t *at = &c->heads[b];
 
-		for (struct elem *e; (e = elem_at(map, *at)); at = &e->link) {
-			uint32_t i = (uint32_t)(e - d->elems);
+		for (;;) {
+			struct elem *e = elem_at(map, *at);
+			uint32_t i;
+
+			if (!e)
+				break;
+			i = (uint32_t)(e - d->elems);
 
 			if (seen[i / 8] >> (i % 8) & 1 || (e->key & d->mask) != b)
 				break;
 			seen[i / 8] |= (uint8_t)(1u << (i % 8));
 			c->items++;
+			at = &e->link;
 		}
 		*at = 0;
 	}

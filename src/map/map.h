@@ -22,7 +22,7 @@ struct skep_btf;
 enum skep_field_kind { SKEP_FIELD_SPIN_LOCK, SKEP_FIELD_TIMER, SKEP_FIELD_KPTR, SKEP_FIELD_OTHER };
 struct skep_field {
 	uint32_t kind, offset, size;
-	uint32_t btf_id;	/* pointed-to type, kptrs */
+	uint32_t btf_id; /* pointed-to type, kptrs */
 };
 struct skep_fields {
 	uint32_t n;
@@ -30,7 +30,7 @@ struct skep_fields {
 };
 
 struct skep_map_ops {
-	const char *name;	/* as bpftool prints it: "hash", "percpu_array" ... */
+	const char *name; /* as bpftool prints it: "hash", "percpu_array" ... */
 	/* BPF_MAP_CREATE: checks attr (kernel's errno), then makes the segments. */
 	int (*check)(const union bpf_attr *attr);
 	int (*create)(struct skep_map *map, const union bpf_attr *attr);
@@ -73,20 +73,20 @@ struct skep_map_ops {
 	/* Size and protection of what mmap of the handle may show, see decision 3. */
 	uint64_t (*mmap_size)(struct skep_map *map);
 	uint64_t (*mem_usage)(struct skep_map *map);
-	bool percpu;		/* values per CPU slot */
-	uint8_t batch;		/* batch commands that the type has: SKEP_BATCH_* */
-	bool is_inner_ok;	/* may be an inner map */
-	uint32_t flags_ok;	/* accepted map_flags */
+	bool percpu; /* values per CPU slot */
+	uint8_t batch; /* batch commands that the type has: SKEP_BATCH_* */
+	bool is_inner_ok; /* may be an inner map */
+	uint32_t flags_ok; /* accepted map_flags */
 	/* The last user's handle is gone (programs may still hold the map): a prog array
 	 * drops its programs, so that a program and its own array don't hold each other. */
 	void (*no_users)(struct skep_map *map);
 };
 
-#define SKEP_BATCH_LOOKUP	0x1u
-#define SKEP_BATCH_UPDATE	0x2u
-#define SKEP_BATCH_DELETE	0x4u
+#define SKEP_BATCH_LOOKUP        0x1u
+#define SKEP_BATCH_UPDATE        0x2u
+#define SKEP_BATCH_DELETE        0x4u
 #define SKEP_BATCH_LOOKUP_DELETE 0x8u
-#define SKEP_BATCH_ALL		0xfu
+#define SKEP_BATCH_ALL           0xfu
 
 /* Row per BPF_MAP_TYPE_*; NULL where skep has no such type. */
 extern const struct skep_map_ops *const skep_map_types[];
@@ -96,23 +96,23 @@ struct skep_map {
 	struct skep_object obj;
 	const struct skep_map_ops *ops;
 	uint32_t type, key_size, value_size, max_entries, flags;
-	uint32_t elem_size;		/* round_up(value_size, 8) */
+	uint32_t elem_size; /* round_up(value_size, 8) */
 	uint64_t extra;
 	char name[BPF_OBJ_NAME_LEN];
 	uint32_t ifindex, btf_key_id, btf_value_id;
-	struct skep_btf *btf;		/* referenced, or NULL */
+	struct skep_btf *btf; /* referenced, or NULL */
 	struct skep_fields fields;
 	_Atomic bool frozen;
-	_Atomic uint64_t writes;	/* syscall writers under way, for freeze */
+	_Atomic uint64_t writes; /* syscall writers under way, for freeze */
 	struct skep_seg data, ctl;
-	struct skep_map *inner;		/* map-in-map: the template (sizes only), owned */
-	uint32_t owner_type;		/* prog array: type of its programs, or 0 */
+	struct skep_map *inner; /* map-in-map: the template (sizes only), owned */
+	uint32_t owner_type; /* prog array: type of its programs, or 0 */
 	bool owner_jited;
-	uint32_t cpus;			/* = skep->cpus, for per-CPU layouts */
-	uint32_t index_mask;		/* arrays: as the kernel rounds, for the JIT */
-	bool exclusive;			/* only for the program with this digest */
+	uint32_t cpus; /* = skep->cpus, for per-CPU layouts */
+	uint32_t index_mask; /* arrays: as the kernel rounds, for the JIT */
+	bool exclusive; /* only for the program with this digest */
 	uint8_t excl_hash[32];
-	void *priv;			/* the type's own private state */
+	void *priv; /* the type's own private state */
 };
 
 /* Makes a map from attr (checked as bpf(2) does, descriptors resolved by the
@@ -131,9 +131,9 @@ uint32_t skep_map_sys_value_size(const struct skep_map *map);
 
 /* What the kernel's array_map_gen_lookup knows: lets the JIT inline lookups. */
 struct skep_map_inline {
-	uint8_t *base;		/* value 0 */
+	uint8_t *base; /* value 0 */
 	uint32_t elem_size, max_entries;
-	uint64_t cpu_stride;	/* per-CPU arrays: bytes between CPUs, else 0 */
+	uint64_t cpu_stride; /* per-CPU arrays: bytes between CPUs, else 0 */
 };
 bool skep_map_inline(const struct skep_map *map, struct skep_map_inline *out);
 
@@ -179,9 +179,9 @@ long skep_ringbuf_consume(struct skep_map *map,
  * BPF_MAP_UPDATE_ELEM.
  */
 struct skep_perf_opts {
-	int cpu;		/* CPU slot whose programs may write; -1: all */
-	uint64_t sample_type;	/* PERF_SAMPLE_RAW and any of TIME, CPU, PERIOD */
-	uint32_t wakeup_events;	/* wake the reader after so many records; 0 as 1 */
+	int cpu; /* CPU slot whose programs may write; -1: all */
+	uint64_t sample_type; /* PERF_SAMPLE_RAW and any of TIME, CPU, PERIOD */
+	uint32_t wakeup_events; /* wake the reader after so many records; 0 as 1 */
 	bool disabled;
 };
 /* A new reader and its descriptor (>= 0), or -errno. */
@@ -189,7 +189,7 @@ int skep_perf_open(struct skep *skep, const struct skep_perf_opts *opts);
 /* Says how much is mapped (header page + 2^n data pages), as mmap of the kernel's
  * descriptor does: 0, -EINVAL. Before it nothing is recorded (-ENOSPC). */
 int skep_perf_map(struct skep *skep, int fd, size_t bytes);
-int skep_perf_enable(struct skep *skep, int fd, bool on);	/* PERF_EVENT_IOC_ENABLE, DISABLE */
+int skep_perf_enable(struct skep *skep, int fd, bool on); /* PERF_EVENT_IOC_ENABLE, DISABLE */
 /* As skep_ringbuf_wait, on the reader behind fd. */
 int skep_perf_wait(struct skep *skep, int fd, uint64_t ns);
 
@@ -205,14 +205,14 @@ long skep_perf_output(struct skep_map *map, uint64_t flags, const void *data, ui
  * producers change and wake.
  */
 struct skep_ready {
-	struct skep_object *obj;	/* referenced */
+	struct skep_object *obj; /* referenced */
 	const uint32_t *seq;
 	_Atomic uint32_t *armed;
 };
 /* -EPERM (epoll_ctl's for what can't be polled) for other handles. */
 int skep_ready_open(struct skep *skep, int fd, struct skep_ready *out);
 void skep_ready_close(struct skep_ready *r);
-bool skep_ready_now(const struct skep_ready *r);	/* there is something to read */
+bool skep_ready_now(const struct skep_ready *r); /* there is something to read */
 
 /* devmap: the program to run on what is redirected to key's device, or NULL. Valid
  * until skep_leave. */

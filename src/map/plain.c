@@ -24,5 +24,5 @@ int skep_plain_sys_update(struct skep_map *map, const void *key, const void *val
 
 int skep_plain_sys_delete(struct skep_map *map, const void *key, struct skep_env *env)
 {
-	return (int)map->ops->delete(map, key, env);
+	return (int)map->ops->delete (map, key, env);
 }

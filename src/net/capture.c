@@ -166,8 +166,8 @@ int skep_capture_create(struct skep_capture_writer **out, const char *path, stru
 	return r;
 }
 
-void skep_capture_write(struct skep_capture_writer *w, const uint8_t *data, uint32_t len, uint32_t wire_len,
-		   uint64_t ns)
+void skep_capture_write(struct skep_capture_writer *w, const uint8_t *data, uint32_t len,
+			uint32_t wire_len, uint64_t ns)
 {
 	struct pcap_pkthdr h = {.caplen = len, .len = wire_len < len ? len : wire_len};
 

@@ -33,8 +33,8 @@ void skep_capture_free(struct skep_capture *c);
 
 struct skep_capture_writer;
 int skep_capture_create(struct skep_capture_writer **out, const char *path, struct skep_error *err);
-void skep_capture_write(struct skep_capture_writer *w, const uint8_t *data, uint32_t len, uint32_t wire_len,
-		   uint64_t ns);
+void skep_capture_write(struct skep_capture_writer *w, const uint8_t *data, uint32_t len,
+			uint32_t wire_len, uint64_t ns);
 /* 0, or -EIO if anything could not be written. w may be NULL. */
 int skep_capture_close(struct skep_capture_writer *w);
 

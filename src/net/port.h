@@ -22,11 +22,11 @@ struct skep_port;
 
 struct skep_port_stats {
 	uint64_t rx_frames, rx_bytes;
-	uint64_t rx_lost;	/* by the kernel: our ring was full */
-	uint64_t rx_bad;	/* truncated, or offload data that does not fit the frame */
-	uint64_t rx_cut;	/* large packets that were cut into segments */
+	uint64_t rx_lost; /* by the kernel: our ring was full */
+	uint64_t rx_bad; /* truncated, or offload data that does not fit the frame */
+	uint64_t rx_cut; /* large packets that were cut into segments */
 	uint64_t tx_frames, tx_bytes;
-	uint64_t tx_lost;	/* the interface did not take them in time, or they were too long */
+	uint64_t tx_lost; /* the interface did not take them in time, or they were too long */
 };
 
 /* Opens an interface by name in promiscuous mode. Needs CAP_NET_RAW. Where it fails, why
@@ -35,7 +35,7 @@ int skep_port_open(struct skep_port **out, const char *ifname, char *why, size_t
 void skep_port_close(struct skep_port *port);
 uint32_t skep_port_ifindex(const struct skep_port *port);
 const char *skep_port_name(const struct skep_port *port);
-int skep_port_fd(const struct skep_port *port);	/* readable when frames wait */
+int skep_port_fd(const struct skep_port *port); /* readable when frames wait */
 
 /* Takes up to n <= SKEP_PORT_BATCH frames that wait. They lie in the port's memory, which
  * stays valid until the next call. Returns their number, 0 if none waits. */

@@ -8,9 +8,9 @@
 enum skep_fate { SKEP_FATE_PASS, SKEP_FATE_DROP, SKEP_FATE_TX, SKEP_FATE_REDIRECT };
 
 struct skep_verdict {
-	const char *name;	/* "XDP_DROP"; "BYTES" for a socket filter's lengths */
+	const char *name; /* "XDP_DROP"; "BYTES" for a socket filter's lengths */
 	enum skep_fate fate;
-	int64_t value;		/* the return value, as the table lists it */
+	int64_t value; /* the return value, as the table lists it */
 };
 
 /* What returning `value` means for a program of BPF_PROG_TYPE_* `type`. Values that

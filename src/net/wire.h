@@ -15,20 +15,20 @@
 #define SKEP_WIRE_VERDICTS 16
 
 struct skep_wire_stats {
-	uint64_t ns;			/* since the start */
+	uint64_t ns; /* since the start */
 	uint64_t verdicts[SKEP_WIRE_VERDICTS]; /* by row of skep_verdicts(prog_type) */
 	uint64_t passed, dropped, returned /* XDP_TX */, redirected;
-	uint64_t lost_redirects;	/* to an interface that is not here */
-	uint64_t backwards;		/* from B to A */
-	uint64_t run_ns;		/* in the program and around it */
+	uint64_t lost_redirects; /* to an interface that is not here */
+	uint64_t backwards; /* from B to A */
+	uint64_t run_ns; /* in the program and around it */
 	struct skep_port_stats a, b;
 };
 
 struct skep_wire {
-	struct skep_port *a, *b;	/* b NULL: watch */
-	struct skep_runner *runner;	/* NULL: everything passes */
+	struct skep_port *a, *b; /* b NULL: watch */
+	struct skep_runner *runner; /* NULL: everything passes */
 	uint32_t prog_type;
-	uint64_t duration_ns;		/* 0: until *stop */
+	uint64_t duration_ns; /* 0: until *stop */
 	const volatile sig_atomic_t *stop; /* NULL: never */
 	/* Each second, on the wire's thread; may be NULL. */
 	void (*tick)(void *arg, const struct skep_wire_stats *stats);
