@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The interpreter: the reference that the JIT and the verifier are held
- * against. One function, run(), is compiled three times: plain, for verified
+ * against. The loop (interp_loop.h) is compiled three times: plain, for verified
  * programs; checked, where each access is tested; and raw, for instructions
  * that nobody verified.
  *
- * A frame is a C frame of run(): registers and 512 bytes of stack. Callbacks of
+ * A frame is a C frame of the loop: registers and 512 bytes of stack. Callbacks of
  * helpers come back through skep_call().
  */
 #include <errno.h>
@@ -233,7 +233,6 @@ static bool atomic(struct vm *vm, enum mode mode, const struct bpf_insn *insn, u
 
 /* ---- Calls ---- */
 
-static uint64_t run(struct vm *vm, enum mode mode, const struct bpf_insn *pc, struct regs regs);
 static uint64_t run_plain(struct vm *vm, const struct bpf_insn *pc, struct regs regs);
 static uint64_t run_checked(struct vm *vm, const struct bpf_insn *pc, struct regs regs);
 static uint64_t run_raw(struct vm *vm, const struct bpf_insn *pc, struct regs regs);
@@ -305,233 +304,25 @@ static const struct bpf_insn *tail_call(struct vm *vm, const uint64_t *r)
 	return vm->insns;
 }
 
-/* ---- The loop ---- */
+/* ---- The loop, three times ---- */
 
-#define DST       r[insn->dst_reg]
-#define SRC       r[insn->src_reg]
-#define IMM       ((uint64_t)(int64_t)insn->imm)
-#define IS_SIGNED (insn->off == 1)
+#define RUN  run_plain
+#define MODE PLAIN
+#include "exec/interp_loop.h"
+#undef RUN
+#undef MODE
 
-#define ALU_CASE(k)                                                                                \
-	case BPF_ALU64 | k | BPF_X:                                                                \
-		DST = skep_alu64(k, IS_SIGNED, DST, SRC);                                          \
-		continue;                                                                          \
-	case BPF_ALU64 | k | BPF_K:                                                                \
-		DST = skep_alu64(k, IS_SIGNED, DST, IMM);                                          \
-		continue;                                                                          \
-	case BPF_ALU | k | BPF_X:                                                                  \
-		DST = skep_alu32(k, IS_SIGNED, DST, SRC);                                          \
-		continue;                                                                          \
-	case BPF_ALU | k | BPF_K:                                                                  \
-		DST = skep_alu32(k, IS_SIGNED, DST, IMM);                                          \
-		continue;
+#define RUN  run_checked
+#define MODE CHECKED
+#include "exec/interp_loop.h"
+#undef RUN
+#undef MODE
 
-#define JCC_CASE(k)                                                                                \
-	case BPF_JMP | k | BPF_X:                                                                  \
-		if (skep_jcc(k, true, DST, SRC))                                                   \
-			pc += insn->off;                                                           \
-		continue;                                                                          \
-	case BPF_JMP | k | BPF_K:                                                                  \
-		if (skep_jcc(k, true, DST, IMM))                                                   \
-			pc += insn->off;                                                           \
-		continue;                                                                          \
-	case BPF_JMP32 | k | BPF_X:                                                                \
-		if (skep_jcc(k, false, DST, SRC))                                                  \
-			pc += insn->off;                                                           \
-		continue;                                                                          \
-	case BPF_JMP32 | k | BPF_K:                                                                \
-		if (skep_jcc(k, false, DST, IMM))                                                  \
-			pc += insn->off;                                                           \
-		continue;
-
-#define MEM_CASE(sz, n)                                                                            \
-	case BPF_LDX | BPF_MEM | sz:                                                               \
-		addr = SRC + (int64_t)insn->off;                                                   \
-		if (!access_ok(vm, mode, addr, n, false))                                          \
-			goto out;                                                                  \
-		DST = load(addr, n);                                                               \
-		continue;                                                                          \
-	case BPF_LDX | BPF_MEMSX | sz:                                                             \
-		addr = SRC + (int64_t)insn->off;                                                   \
-		if (!access_ok(vm, mode, addr, n, false))                                          \
-			goto out;                                                                  \
-		DST = skep_sext(load(addr, n), n);                                                 \
-		continue;                                                                          \
-	case BPF_LDX | SKEP_PROBE_MEM | sz:                                                        \
-		DST = load_probe(SRC + (int64_t)insn->off, n);                                     \
-		continue;                                                                          \
-	case BPF_LDX | SKEP_PROBE_MEMSX | sz:                                                      \
-		DST = skep_sext(load_probe(SRC + (int64_t)insn->off, n), n);                       \
-		continue;                                                                          \
-	case BPF_STX | BPF_MEM | sz:                                                               \
-		addr = DST + (int64_t)insn->off;                                                   \
-		if (!access_ok(vm, mode, addr, n, true))                                           \
-			goto out;                                                                  \
-		store(addr, n, SRC);                                                               \
-		continue;                                                                          \
-	case BPF_ST | BPF_MEM | sz:                                                                \
-		addr = DST + (int64_t)insn->off;                                                   \
-		if (!access_ok(vm, mode, addr, n, true))                                           \
-			goto out;                                                                  \
-		store(addr, n, IMM);                                                               \
-		continue;
-
-static SKEP_ALWAYS_INLINE uint64_t run(struct vm *vm, enum mode mode, const struct bpf_insn *pc,
-				       struct regs regs)
-{
-	uint64_t *r = regs.r, addr;
-	uint32_t may_goto = MAY_GOTO_BUDGET;
-	const struct bpf_insn *insn, *target;
-	struct frame frame;
-
-	if (mode != PLAIN)
-		memset(frame.stack, 0, sizeof(frame.stack));
-	frame.up = vm->top;
-	vm->top = &frame;
-	r[BPF_REG_10] = (uintptr_t)(frame.stack + SKEP_STACK_SIZE / 8);
-	if (mode == CHECKED) {
-		vm->err = skep_checker_add(vm->env->checker, frame.stack, sizeof(frame.stack),
-					   SKEP_REGION_READ | SKEP_REGION_WRITE);
-		if (vm->err)
-			goto out;
-	}
-	for (;;) {
-		if (mode == RAW) {
-			if (vm->raw->max_steps && vm->steps++ >= vm->raw->max_steps) {
-				vm->err = -ELOOP;
-				goto out;
-			}
-			if ((size_t)(pc - vm->insns) >= vm->raw->len) {
-				vm->err = -EINVAL;
-				goto out;
-			}
-		}
-		if (mode == CHECKED && vm->env->checker->step) {
-			uint32_t at = pc - vm->insns;
-
-			vm->env->checker->step(vm->env->checker->step_arg, vm->env,
-					       vm->prog->image.orig ? vm->prog->image.orig[at] : at,
-					       r);
-		}
-		insn = pc++;
-		switch (insn->code) {
-			ALU_CASE(BPF_ADD)
-			ALU_CASE(BPF_SUB)
-			ALU_CASE(BPF_MUL)
-			ALU_CASE(BPF_DIV)
-			ALU_CASE(BPF_MOD)
-			ALU_CASE(BPF_OR)
-			ALU_CASE(BPF_AND)
-			ALU_CASE(BPF_XOR)
-			ALU_CASE(BPF_LSH)
-			ALU_CASE(BPF_RSH)
-			ALU_CASE(BPF_ARSH)
-			JCC_CASE(BPF_JEQ)
-			JCC_CASE(BPF_JNE)
-			JCC_CASE(BPF_JGT)
-			JCC_CASE(BPF_JGE)
-			JCC_CASE(BPF_JLT)
-			JCC_CASE(BPF_JLE)
-			JCC_CASE(BPF_JSGT)
-			JCC_CASE(BPF_JSGE)
-			JCC_CASE(BPF_JSLT)
-			JCC_CASE(BPF_JSLE)
-			JCC_CASE(BPF_JSET)
-			MEM_CASE(BPF_B, 1)
-			MEM_CASE(BPF_H, 2)
-			MEM_CASE(BPF_W, 4)
-			MEM_CASE(BPF_DW, 8)
-		case BPF_ALU64 | BPF_NEG:
-			DST = -DST;
-			continue;
-		case BPF_ALU | BPF_NEG:
-			DST = (uint32_t)-DST;
-			continue;
-		case BPF_ALU64 | BPF_MOV | BPF_X:
-			DST = skep_sext(SRC, insn->off / 8);
-			continue;
-		case BPF_ALU | BPF_MOV | BPF_X:
-			DST = (uint32_t)skep_sext(SRC, insn->off / 8);
-			continue;
-		case BPF_ALU64 | BPF_MOV | BPF_K:
-			DST = IMM;
-			continue;
-		case BPF_ALU | BPF_MOV | BPF_K:
-			DST = (uint32_t)insn->imm;
-			continue;
-		case BPF_ALU | BPF_END | BPF_TO_LE:
-			DST = skep_swap(SKEP_SWAP_LE, insn->imm / 8, DST);
-			continue;
-		case BPF_ALU | BPF_END | BPF_TO_BE:
-			DST = skep_swap(SKEP_SWAP_BE, insn->imm / 8, DST);
-			continue;
-		case BPF_ALU64 | BPF_END:
-			DST = skep_swap(SKEP_SWAP_ALWAYS, insn->imm / 8, DST);
-			continue;
-		case BPF_LD | BPF_IMM | BPF_DW:
-			DST = (uint32_t)insn->imm | (uint64_t)(uint32_t)pc->imm << 32;
-			pc++;
-			continue;
-		case BPF_STX | BPF_ATOMIC | BPF_B:
-		case BPF_STX | BPF_ATOMIC | BPF_H:
-		case BPF_STX | BPF_ATOMIC | BPF_W:
-		case BPF_STX | BPF_ATOMIC | BPF_DW:
-			if (!atomic(vm, mode, insn, r))
-				goto out;
-			continue;
-		case BPF_JMP | BPF_JA:
-			pc += insn->off;
-			continue;
-		case BPF_JMP32 | BPF_JA:
-			pc += insn->imm;
-			continue;
-		case BPF_JMP | BPF_JCOND:
-			if (!may_goto)
-				pc += insn->off;
-			else
-				may_goto--;
-			continue;
-		case BPF_JMP | BPF_CALL:
-			if (insn->src_reg == BPF_PSEUDO_CALL) {
-				r[0] = call_subprog(vm, mode, pc + insn->imm, &regs);
-				if (mode != PLAIN && vm->err)
-					goto out;
-			} else if (mode != RAW && insn->imm == BPF_FUNC_tail_call) {
-				target = tail_call(vm, r);
-				if (target)
-					pc = target;
-			} else if (!call_helper(vm, mode, insn->imm, r)) {
-				goto out;
-			}
-			continue;
-		case BPF_JMP | BPF_EXIT:
-			goto out;
-		default:
-			vm->err = -EINVAL;
-			goto out;
-		}
-	}
-out:
-	vm->top = frame.up;
-	if (mode == CHECKED)
-		skep_checker_remove(vm->env->checker, frame.stack);
-	return vm->err ? 0 : r[0];
-}
-
-static uint64_t run_plain(struct vm *vm, const struct bpf_insn *pc, struct regs regs)
-{
-	return run(vm, PLAIN, pc, regs);
-}
-
-static uint64_t run_checked(struct vm *vm, const struct bpf_insn *pc, struct regs regs)
-{
-	return run(vm, CHECKED, pc, regs);
-}
-
-static uint64_t run_raw(struct vm *vm, const struct bpf_insn *pc, struct regs regs)
-{
-	return run(vm, RAW, pc, regs);
-}
+#define RUN  run_raw
+#define MODE RAW
+#include "exec/interp_loop.h"
+#undef RUN
+#undef MODE
 
 /* ---- Entries ---- */
 
