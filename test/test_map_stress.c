@@ -205,8 +205,18 @@ struct worker {
 	struct skep_map *map;
 	uint64_t seed, found, missed;
 	_Atomic bool *stop;
+	const uint32_t *keys; /* the keys in use; the first PINNED stay */
 	bool lru;
 };
+
+static uint32_t index_of(const struct worker *w, uint32_t key)
+{
+	uint32_t i = 0;
+
+	while (i < SPACE && w->keys[i] != key)
+		i++;
+	return i;
+}
 
 static void make_value(uint64_t *v, uint32_t key, uint64_t salt)
 {
@@ -222,14 +232,14 @@ static void *write_keys(void *arg)
 	uint64_t v[WORDS];
 
 	while (!*w->stop) {
-		uint32_t key = (uint32_t)(rnd(&w->seed) % SPACE);
+		uint32_t i = (uint32_t)(rnd(&w->seed) % SPACE), key = w->keys[i];
 		long err;
 
 		skep_enter(env);
-		if (key < PINNED || rnd(&w->seed) % 2) {
+		if (i < PINNED || rnd(&w->seed) % 2) {
 			make_value(v, key, rnd(&w->seed));
 			err = map->ops->update(map, &key, v, BPF_ANY, env);
-			if (err && !(err == -E2BIG && key >= PINNED))
+			if (err && !(err == -E2BIG && i >= PINNED))
 				fail_msg("%s flags %#x update: %ld", map->ops->name, map->flags,
 					 err);
 		} else {
@@ -251,7 +261,7 @@ static void *read_keys(void *arg)
 	uint64_t v[WORDS];
 
 	while (!*w->stop) {
-		uint32_t key = (uint32_t)(rnd(&w->seed) % SPACE), next;
+		uint32_t at = (uint32_t)(rnd(&w->seed) % SPACE), key = w->keys[at], next;
 		int err = map->ops->sys_lookup(map, &key, v, 0, env);
 
 		if (!err) {
@@ -260,14 +270,14 @@ static void *read_keys(void *arg)
 				if (v[i] != v[0] || v[i] >> 32 != key)
 					fail_msg("key %u: torn or foreign value %#lx %#lx", key,
 						 v[0], v[i]);
-		} else if (key < PINNED && !w->lru) {
+		} else if (at < PINNED && !w->lru) {
 			fail_msg("key %u vanished", key);
 		}
 		skep_enter(env);
-		if (!map->ops->lookup(map, &key, env) && key < PINNED && !w->lru)
+		if (!map->ops->lookup(map, &key, env) && at < PINNED && !w->lru)
 			fail_msg("key %u vanished", key);
 		skep_leave(env);
-		if (!map->ops->next_key(map, &key, &next) && next >= SPACE)
+		if (!map->ops->next_key(map, &key, &next) && index_of(w, next) == SPACE)
 			fail_msg("foreign key %u", next);
 	}
 	skep_env_close(env);
@@ -288,8 +298,8 @@ static void *walk_keys(void *arg)
 		       !w->map->ops->next_key(w->map, first ? NULL : &key, &next)) {
 			first = false;
 			key = next;
-			if (key < PINNED)
-				seen[key] = 1;
+			if (index_of(w, key) < PINNED)
+				seen[index_of(w, key)] = 1;
 		}
 		/* A key deleted under the walk sends it back to the start, as in the kernel;
 		 * the step limit then cuts it short. */
@@ -304,7 +314,8 @@ static void *walk_keys(void *arg)
 	return NULL;
 }
 
-static void stress(uint32_t type, uint32_t max, uint32_t flags)
+/* collide: all keys in two buckets, nearly all in chains. */
+static void stress(uint32_t type, uint32_t max, uint32_t flags, bool collide)
 {
 	enum { WRITERS = 4, READERS = 3 };
 	struct skep_map *map = map_new(type, 4, WORDS * 8, max, flags);
@@ -312,18 +323,28 @@ static void stress(uint32_t type, uint32_t max, uint32_t flags)
 	struct worker w[WRITERS + READERS + 1] = {0};
 	struct skep_env *env = env_new();
 	_Atomic bool stop = false;
+	uint32_t keys[SPACE];
 	uint64_t v[WORDS], found = 0;
 	struct timespec ts = {0, (long)(scaled(400) % 1000) * 1000000};
 	uint32_t live;
 
 	ts.tv_sec = (time_t)(scaled(400) / 1000);
-	for (uint32_t key = 0; key < PINNED; key++) {
-		make_value(v, key, 0);
-		assert_int_equal(map->ops->sys_update(map, &key, v, 0, env), 0);
+	for (uint32_t i = 0, key = 0; i < SPACE; key++) {
+		uint32_t bucket = (uint32_t)htab_hash(htab_of(map), &key) & htab_of(map)->bmask;
+
+		if (!collide || bucket < 2)
+			keys[i++] = key;
+	}
+	for (uint32_t i = 0; i < PINNED; i++) {
+		make_value(v, keys[i], 0);
+		assert_int_equal(map->ops->sys_update(map, &keys[i], v, 0, env), 0);
 	}
 	for (int i = 0; i < WRITERS + READERS + 1; i++) {
-		w[i] = (struct worker){
-			.map = map, .seed = skep_random() | 1, .stop = &stop, .lru = lru};
+		w[i] = (struct worker){.map = map,
+				       .seed = skep_random() | 1,
+				       .stop = &stop,
+				       .keys = keys,
+				       .lru = lru};
 		pthread_create(&w[i].thread, NULL,
 			       i < WRITERS                    ? write_keys
 			       : i < WRITERS + READERS || lru ? read_keys
@@ -337,8 +358,8 @@ static void stress(uint32_t type, uint32_t max, uint32_t flags)
 		found += w[i].found;
 	}
 	live = check_books(map);
-	print_message("%s of %u: %lu values read whole, %u live at the end\n", map->ops->name, max,
-		      found, live);
+	print_message("%s of %u%s: %lu values read whole, %u live at the end\n", map->ops->name,
+		      max, collide ? ", chained" : "", found, live);
 	assert_true(found > 0);
 	skep_env_close(env);
 	skep_object_put(&map->obj);
@@ -346,11 +367,13 @@ static void stress(uint32_t type, uint32_t max, uint32_t flags)
 
 static void test_stress(void **state)
 {
-	stress(BPF_MAP_TYPE_HASH, SPACE, 0);
+	stress(BPF_MAP_TYPE_HASH, SPACE, 0, false);
 	/* Full most of the time. */
-	stress(BPF_MAP_TYPE_HASH, SPACE / 2, BPF_F_NO_PREALLOC);
-	stress(BPF_MAP_TYPE_LRU_HASH, SPACE / 4, 0);
-	stress(BPF_MAP_TYPE_LRU_HASH, SPACE / 2, BPF_F_NO_COMMON_LRU);
+	stress(BPF_MAP_TYPE_HASH, SPACE / 2, BPF_F_NO_PREALLOC, false);
+	stress(BPF_MAP_TYPE_LRU_HASH, SPACE / 4, 0, false);
+	stress(BPF_MAP_TYPE_LRU_HASH, SPACE / 2, BPF_F_NO_COMMON_LRU, false);
+	stress(BPF_MAP_TYPE_HASH, 2 * SPACE, 0, true);
+	stress(BPF_MAP_TYPE_LRU_HASH, SPACE / 2, 0, true);
 }
 
 /* One bucket for all: chains. */

@@ -166,25 +166,37 @@ static struct htab_ref find_quiet(const struct skep_htab *ch, const void *key, u
 	return ref;
 }
 
-/* Slots whose hash bits are tag, a bit each: a hint, every slot is loaded again. All at once,
- * because in which slot a key is can't be predicted. */
+/* Slots whose hash bits are tag, and slots that are empty, a bit each: hints, every slot is
+ * loaded again. All at once, because which slot it is can't be predicted. */
 #if defined(__SSE2__) && !defined(SKEP_TSAN)
+/* Upper (0xdd) or lower (0x88) halves of slots 0-3 and 4-7. */
+#define HALVES(b, n, which)                                                                        \
+	_mm_castps_si128(_mm_shuffle_ps(                                                           \
+		_mm_castsi128_ps(_mm_load_si128((const __m128i *)(b) + 2 * (n))),                  \
+		_mm_castsi128_ps(_mm_load_si128((const __m128i *)(b) + 2 * (n) + 1)), which))
+
+static inline uint32_t bits_of(__m128i low, __m128i high)
+{
+	uint32_t bits = (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(low)) |
+			(uint32_t)_mm_movemask_ps(_mm_castsi128_ps(high)) << 4;
+
+	return bits & ((1u << HTAB_SLOTS) - 1);
+}
+
 static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
 {
-	const __m128i *p = (const __m128i *)b, mask = _mm_set1_epi32((int)HTAB_TAG_MASK);
-	const __m128i want = _mm_set1_epi32((int)tag);
-	__m128 v[4], high[2];
-	uint32_t found = 0;
+	const __m128i mask = _mm_set1_epi32((int)HTAB_TAG_MASK), want = _mm_set1_epi32((int)tag);
 
-	for (int i = 0; i < 4; i++)
-		v[i] = _mm_castsi128_ps(_mm_load_si128(p + i));
-	for (int i = 0; i < 2; i++) {
-		high[i] = _mm_shuffle_ps(v[2 * i], v[2 * i + 1], 0xdd);
-		found |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(
-				 _mm_and_si128(_mm_castps_si128(high[i]), mask), want)))
-			 << 4 * i;
-	}
-	return found & ((1u << HTAB_SLOTS) - 1);
+	return bits_of(_mm_cmpeq_epi32(_mm_and_si128(HALVES(b, 0, 0xdd), mask), want),
+		       _mm_cmpeq_epi32(_mm_and_si128(HALVES(b, 1, 0xdd), mask), want));
+}
+
+static inline uint32_t empty_slots(const struct htab_bucket *b)
+{
+	const __m128i zero = _mm_setzero_si128();
+
+	return bits_of(_mm_cmpeq_epi32(HALVES(b, 0, 0x88), zero),
+		       _mm_cmpeq_epi32(HALVES(b, 1, 0x88), zero));
 }
 #else
 static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
@@ -194,6 +206,15 @@ static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
 	for (int i = 0; i < HTAB_SLOTS; i++)
 		found |= (uint32_t)(((load_relaxed(&b->slot[i]) >> 32) & HTAB_TAG_MASK) == tag)
 			 << i;
+	return found;
+}
+
+static inline uint32_t empty_slots(const struct htab_bucket *b)
+{
+	uint32_t found = 0;
+
+	for (int i = 0; i < HTAB_SLOTS; i++)
+		found |= (uint32_t) !(uint32_t)load_relaxed(&b->slot[i]) << i;
 	return found;
 }
 #endif
@@ -376,12 +397,11 @@ struct htab_pos htab_find_locked(struct skep_htab *h, uint32_t bucket, const voi
 
 	if (!htab_is_backed(h, bucket))
 		return pos;
-	for (int i = 0; i < HTAB_SLOTS; i++) {
-		uint64_t w = load_relaxed(&b->slot[i]);
-		uint32_t elem = (uint32_t)w - 1;
+	for (uint32_t found = match(b, tag); found; found &= found - 1) {
+		int i = __builtin_ctz(found);
+		uint32_t elem = (uint32_t)load_relaxed(&b->slot[i]) - 1;
 
-		if (elem < h->nelems && ((w >> 32) & HTAB_TAG_MASK) == tag &&
-		    key_equal(h, elem, key, h->key_size))
+		if (elem < h->nelems && key_equal(h, elem, key, h->key_size))
 			return (struct htab_pos){elem + 1, i, 0};
 	}
 	at = (uint32_t)load_relaxed(&b->chain);
@@ -451,12 +471,11 @@ void htab_link(struct skep_htab *h, uint32_t bucket, uint32_t elem, uint64_t has
 {
 	struct htab_bucket *b = &h->buckets[bucket];
 	struct htab_node *node = &h->nodes[elem];
+	uint32_t empty = empty_slots(b);
 
-	for (int i = 0; i < HTAB_SLOTS; i++) {
-		if (!(uint32_t)load_relaxed(&b->slot[i])) {
-			store(&b->slot[i], (uint64_t)tag_of(hash) << 32 | (elem + 1));
-			return;
-		}
+	if (empty) {
+		store(&b->slot[__builtin_ctz(empty)], (uint64_t)tag_of(hash) << 32 | (elem + 1));
+		return;
 	}
 	store_relaxed(&node->tag, tag_of(hash));
 	atomic_fetch_and_explicit(&node->lru, ~HTAB_LRU_REF, memory_order_relaxed);
