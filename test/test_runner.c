@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "asm.h"
 #include "bpf/instance.h"
+#include "kernel.h"
 #include "skep.h"
 
 #define FRAME 64
@@ -47,8 +49,8 @@ static void open_instance(struct fixture *f, uint32_t flags)
 static int load(struct fixture *f, uint32_t type, const char *text)
 {
 	static char log[4096];
-	struct bpf_insn insns[64];
-	int n = asm_text(text, insns, 64);
+	struct bpf_insn insns[256];
+	int n = asm_text(text, insns, 256);
 	union bpf_attr attr = {.prog_type = type,
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = (uint32_t)n,
@@ -413,6 +415,105 @@ static void test_holds(void **state)
 	skep_close(f.skep);
 }
 
+/* ---- Frames of any length in memory of any size ---- */
+
+struct tight {
+	const char *args; /* c: context, m: stack, o: a number, s: a size */
+	uint32_t id;
+	uint32_t type;
+};
+
+static const struct tight tight[] = {
+	{"co", BPF_FUNC_xdp_adjust_head, BPF_PROG_TYPE_XDP},
+	{"co", BPF_FUNC_xdp_adjust_tail, BPF_PROG_TYPE_XDP},
+	{"co", BPF_FUNC_xdp_adjust_meta, BPF_PROG_TYPE_XDP},
+	{"coms", BPF_FUNC_xdp_load_bytes, BPF_PROG_TYPE_XDP},
+	{"coms", BPF_FUNC_xdp_store_bytes, BPF_PROG_TYPE_XDP},
+	{"coms0", BPF_FUNC_skb_store_bytes, BPF_PROG_TYPE_SCHED_CLS},
+	{"coms1", BPF_FUNC_skb_load_bytes_relative, BPF_PROG_TYPE_SCHED_CLS},
+	{"co0", BPF_FUNC_skb_change_head, BPF_PROG_TYPE_SCHED_CLS},
+	{"co0", BPF_FUNC_skb_change_tail, BPF_PROG_TYPE_SCHED_CLS},
+	{"cp0", BPF_FUNC_skb_change_proto, BPF_PROG_TYPE_SCHED_CLS},
+	{"co00", BPF_FUNC_skb_adjust_room, BPF_PROG_TYPE_SCHED_CLS},
+	{"co10", BPF_FUNC_skb_adjust_room, BPF_PROG_TYPE_SCHED_CLS},
+	{"cpo", BPF_FUNC_skb_vlan_push, BPF_PROG_TYPE_SCHED_CLS},
+	{"c", BPF_FUNC_skb_vlan_pop, BPF_PROG_TYPE_SCHED_CLS},
+	{"c", BPF_FUNC_skb_ecn_set_ce, BPF_PROG_TYPE_SCHED_CLS},
+	{"c", BPF_FUNC_get_hash_recalc, BPF_PROG_TYPE_SCHED_CLS},
+	{"co0o2", BPF_FUNC_l3_csum_replace, BPF_PROG_TYPE_SCHED_CLS},
+};
+#define NTIGHT (sizeof(tight) / sizeof(tight[0]))
+
+static void tight_text(char *text, size_t size, uint32_t type, uint64_t *seed)
+{
+	int at = snprintf(text, size, "r6 = r1\n*(u64 *)(r10 -8) = 5\n");
+
+	for (int calls = (int)(test_random(seed) % 5) + 1; calls; calls--) {
+		const struct tight *t;
+
+		do {
+			t = &tight[test_random(seed) % NTIGHT];
+		} while (t->type != type);
+		for (int i = 0; t->args[i]; i++) {
+			uint64_t r = test_random(seed);
+
+			if (t->args[i] == 'c')
+				at += snprintf(text + at, size - (size_t)at, "r1 = r6\n");
+			else if (t->args[i] == 'm')
+				at += snprintf(text + at, size - (size_t)at,
+					       "r%d = r10\nr%d += -8\n", i + 1, i + 1);
+			else
+				at += snprintf(text + at, size - (size_t)at, "r%d = %d\n", i + 1,
+					       t->args[i] == 'o'   ? (int)(r % 100) - 50
+					       : t->args[i] == 's' ? (int)(r % 8) + 1
+					       : t->args[i] == 'p' ? (r & 1 ? 0x0008 : 0xdd86)
+								   : t->args[i] - '0');
+		}
+		at += snprintf(text + at, size - (size_t)at, "call #%u\n", t->id);
+	}
+	snprintf(text + at, size - (size_t)at, "r0 = 2\nexit");
+}
+
+static void test_any_length(void **state)
+{
+	static const uint16_t protos[] = {0x0008, 0xdd86, 0x0081, 0xa888, 0x0500};
+	uint64_t seed = 3;
+	uint32_t runs = 0;
+
+	for (uint32_t k = 0; k < test_scale(300); k++) {
+		uint32_t type = k & 1 ? BPF_PROG_TYPE_XDP : BPF_PROG_TYPE_SCHED_CLS;
+		struct fixture f;
+		char text[4096];
+		int fd;
+
+		open_instance(&f, k % 3 == 0 ? SKEP_F_CHECKED : 0);
+		tight_text(text, sizeof(text), type, &seed);
+		fd = load(&f, type, text);
+		for (int i = 0; i < 60; i++, runs++) {
+			uint32_t off = (uint32_t)(test_random(&seed) % 30);
+			uint32_t len = (uint32_t)(test_random(&seed) % 70);
+			uint32_t cap = off + len + (uint32_t)(test_random(&seed) % 20);
+			/* Its own memory, so that a sanitizer sees every step beyond. */
+			uint8_t *buf = malloc(cap ? cap : 1);
+			struct skep_packet p = {.buf = buf, .cap = cap, .off = off, .len = len};
+
+			assert_non_null(buf);
+			memset(buf, 0, cap);
+			if (len >= 14)
+				memcpy(buf + off + 12, &protos[i % 5], 2);
+			if (i & 1)
+				p.vlan_proto = 0x0081;
+			assert_int_equal(skep_run_packets(f.runner, &p, 1), 1);
+			if (p.off > cap || p.len > cap - p.off)
+				fail_msg("%s\nframe of %u bytes at %u in %u: %u at %u", text, len,
+					 off, cap, p.len, p.off);
+			free(buf);
+		}
+		finish(&f, fd);
+	}
+	print_message("ran: runner_any_length %u\n", runs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -431,6 +532,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_statistics),
 		cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_any_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,14 @@
 
 #define MAX_OUT 200000
 
+static char complaint[512];
+
+/* The checked mode says here that a verified program did what it must not. */
+static void hear(void *arg, const char *text, size_t len)
+{
+	snprintf(complaint, sizeof(complaint), "%.*s", (int)len, text);
+}
+
 struct skep *twin_open(void)
 {
 	const char *flags = getenv("SKEP_TEST_FLAGS");
@@ -128,6 +136,8 @@ int twin_run(struct twin *t, const struct twin_run *run, uint32_t *retval, const
 	err = (int)kern_bpf(BPF_PROG_TEST_RUN, &theirs);
 	ours.test.prog_fd = (uint32_t)t->skep_fd;
 	our_err = (int)skep_bpf(t->skep, BPF_PROG_TEST_RUN, &ours, sizeof(ours));
+	if (complaint[0])
+		fail_msg("%s: %s", what, complaint);
 	if (err != our_err)
 		fail_msg("%s: kernel answers %d, skep %d", what, err, our_err);
 	COMPARE(retval);

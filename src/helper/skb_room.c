@@ -115,6 +115,8 @@ static int grow(struct skep_skb *skb, uint32_t off, uint32_t diff, uint64_t flag
 	uint32_t link = mac_len(skb);
 	int err;
 
+	if (off > skb->len)
+		return -ENOMEM;
 	if (skb->gso_size && flags & ENCAP_L4 & BPF_F_ADJ_ROOM_ENCAP_L4_UDP &&
 	    flags & BPF_F_ADJ_ROOM_FIXED_GSO)
 		return -EINVAL;

@@ -28,7 +28,7 @@ static void set_tag(struct skep_skb *skb, uint16_t proto, uint16_t tci)
 /* Puts the tag beside the packet into it. */
 static int insert(struct skep_skb *skb)
 {
-	int err = skep_skb_open(skb, ADDRESSES, TAG);
+	int err = skb->len < ADDRESSES ? -ENOMEM : skep_skb_open(skb, ADDRESSES, TAG);
 
 	if (err)
 		return err;
@@ -56,8 +56,9 @@ static int extract(struct skep_skb *skb, uint16_t *tci)
 	skb->mac_len = (uint32_t)(skb->net - skb->mac);
 	proto = load16(skb->data + ADDRESSES);
 	if (__builtin_bswap16(proto) < MIN_PROTOCOL)
-		proto = load16(skb->data + ETH_HEADER) == UINT16_MAX ? PROTO(0x0001)
-								     : PROTO(0x0004);
+		proto = skb->len >= ETH_HEADER + 2 && load16(skb->data + ETH_HEADER) == UINT16_MAX
+				? PROTO(0x0001)
+				: PROTO(0x0004);
 	skb->protocol = proto;
 	return 0;
 }
