@@ -26,7 +26,8 @@ static void hear(void *arg, const char *text, size_t len)
 struct skep *twin_open(void)
 {
 	const char *flags = getenv("SKEP_TEST_FLAGS");
-	struct skep_opts opts = {.sz = sizeof(opts), .flags = flags ? (uint32_t)atoi(flags) : 0};
+	struct skep_opts opts = {
+		.sz = sizeof(opts), .flags = flags ? (uint32_t)atoi(flags) : 0, .printk = hear};
 	struct skep *skep;
 
 	if (!kern_available()) {
