@@ -391,13 +391,14 @@ static void one_program(struct skep *skep, uint32_t type, uint64_t seed, uint32_
 static void random_calls(uint32_t type, uint32_t n)
 {
 	const char *seed = getenv("SKEP_TEST_SEED");
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0), *checked = twin_open(SKEP_F_CHECKED);
 	uint32_t runs = 0;
 
 	for (uint32_t i = 0; i < test_scale(n); i++)
-		one_program(skep, type, seed ? strtoull(seed, NULL, 0) : i * 0x1000ull + type,
-			    &runs);
+		one_program(i % 4 ? skep : checked, type,
+			    seed ? strtoull(seed, NULL, 0) : i * 0x1000ull + type, &runs);
 	skep_close(skep);
+	skep_close(checked);
 	print_message("ran: helper_packet_%s %u\n", skep_prog_types[type].name, runs);
 }
 

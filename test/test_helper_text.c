@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -556,12 +557,118 @@ static void test_loop(void **state)
 	done("helper_loop");
 }
 
+/* ---- What people read ---- */
+
+static char heard[2048];
+static uint32_t lines;
+
+static void hear(void *arg, const char *text, size_t len)
+{
+	memcpy(heard, text, len);
+	heard[len] = 0;
+	lines++;
+}
+
+struct print {
+	const char *fmt;
+	uint64_t args[3];
+	const char *text;
+	int result;
+};
+
+static void test_printk(void **state)
+{
+	static const struct print prints[] = {
+		{"hello", {0}, "hello", 5},
+		{"hello\n", {0}, "hello\n", 6},
+		{"%d %u %llx\n", {(uint64_t)-1, 7, 0xabcdef}, "-1 7 abcdef\n", 12},
+		{"%f", {0}, NULL, -EINVAL},
+		{"%d %d %d %d", {1, 2, 3}, NULL, -EINVAL},
+	};
+	struct skep_opts opts = {.sz = sizeof(opts), .printk = hear};
+	struct side s = {.skep = NULL};
+
+	assert_int_equal(skep_open(&s.skep, &opts), 0);
+	for (size_t i = 0; i < sizeof(prints) / sizeof(prints[0]); i++) {
+		const struct print *p = &prints[i];
+		uint32_t before = lines, retval;
+		struct code c = {.n = 0};
+		char value[64] = "";
+		uint64_t ctx = 0;
+		int fd, map;
+
+		strcpy(value, p->fmt);
+		map = side_const(&s, value, sizeof(value));
+		map_ptr(&c, 1, map, 0);
+		number(&c, 2, strlen(p->fmt) + 1);
+		for (uint8_t k = 0; k < 3; k++)
+			number(&c, k + 3, p->args[k]);
+		call(&c, BPF_FUNC_trace_printk);
+		assert_int_equal(side_load(&s, BPF_PROG_TYPE_SYSCALL, c.insns, c.n, "GPL", &fd), 0);
+		assert_int_equal(side_run(&s, fd, &ctx, sizeof(ctx), &retval), 0);
+		assert_int_equal((int)retval, p->result);
+		assert_int_equal(lines - before, p->text != NULL);
+		if (p->text)
+			assert_string_equal(heard, p->text);
+		close(fd);
+		close(map);
+	}
+	skep_close(s.skep);
+}
+
+/* Clocks agree with the system's; random numbers differ. */
+static void test_clocks(void **state)
+{
+	static const struct {
+		int32_t id;
+		clockid_t clock;
+	} clocks[] = {{BPF_FUNC_ktime_get_ns, CLOCK_MONOTONIC},
+		      {BPF_FUNC_ktime_get_boot_ns, CLOCK_BOOTTIME},
+		      {BPF_FUNC_ktime_get_tai_ns, CLOCK_TAI},
+		      {BPF_FUNC_get_prandom_u32, -1},
+		      {BPF_FUNC_jiffies64, -1}};
+	struct side s = {.skep = NULL};
+
+	assert_int_equal(skep_open(&s.skep, NULL), 0);
+	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+		uint64_t ctx[2] = {0}, before, after;
+		struct timespec ts = {0};
+		struct code c = {.n = 0};
+		uint32_t retval;
+		int fd;
+
+		add(&c, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
+		for (int k = 0; k < 2; k++) {
+			add(&c, BPF_JMP | BPF_CALL, 0, 0, 0, clocks[i].id);
+			add(&c, BPF_STX | BPF_MEM | BPF_DW, 6, 0, (int16_t)(k * 8), 0);
+		}
+		add(&c, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+		add(&c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+		assert_int_equal(side_load(&s, BPF_PROG_TYPE_SYSCALL, c.insns, c.n, "GPL", &fd), 0);
+		clock_gettime(clocks[i].clock, &ts);
+		before = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+		assert_int_equal(side_run(&s, fd, ctx, sizeof(ctx), &retval), 0);
+		clock_gettime(clocks[i].clock, &ts);
+		after = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+		close(fd);
+		if (clocks[i].id == BPF_FUNC_get_prandom_u32) {
+			assert_true(ctx[0] != ctx[1] && ctx[0] <= UINT32_MAX);
+		} else if (clocks[i].id == BPF_FUNC_jiffies64) {
+			assert_true(ctx[0] && ctx[1] >= ctx[0]);
+		} else {
+			assert_true(before <= ctx[0] && ctx[0] <= ctx[1] && ctx[1] <= after);
+		}
+	}
+	skep_close(s.skep);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_snprintf), cmocka_unit_test(test_strto),
 		cmocka_unit_test(test_strncmp),  cmocka_unit_test(test_probe),
 		cmocka_unit_test(test_task),     cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_printk),   cmocka_unit_test(test_clocks),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

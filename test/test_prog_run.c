@@ -51,7 +51,7 @@ static const uint16_t protos[] = {0x0800, 0x86dd, 0x0806, 0x8100, 0x0005};
 
 static void test_skb_sizes(void **state)
 {
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	char what[128];
 	struct twin t;
 
@@ -81,7 +81,7 @@ static void test_skb_sizes(void **state)
 static void test_skb_contexts(void **state)
 {
 	static const uint8_t values[] = {1, 2, 0x80, 0xff};
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	uint8_t ctx[512];
 	char what[128];
 	struct twin t;
@@ -131,7 +131,7 @@ static void test_skb_contexts(void **state)
 
 static void test_skb_flags(void **state)
 {
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	struct twin t;
 
 	make_packet(0x86dd);
@@ -162,7 +162,7 @@ static void test_xdp(void **state)
 {
 	static const uint32_t sizes[] = {0,    1,    13,   14,    15,    64,    1500,  3519, 3520,
 					 3521, 4096, 9000, 65536, 73151, 73152, 73153, 79999};
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	char what[128];
 	struct twin t;
 
@@ -245,7 +245,7 @@ static void test_xdp(void **state)
 static void test_ctx(void **state)
 {
 	static const uint32_t types[] = {BPF_PROG_TYPE_RAW_TRACEPOINT, BPF_PROG_TYPE_SYSCALL};
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	static uint8_t ctx[70000];
 	char what[128];
 	struct twin t;

@@ -144,7 +144,7 @@ static void test_fields(void **state)
 	static const uint32_t types[] = {BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS,
 					 BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_CGROUP_SKB,
 					 BPF_PROG_TYPE_LWT_IN};
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	uint32_t cases = 0;
 
 	for (size_t i = 0; i < sizeof(packet); i++)
@@ -220,7 +220,7 @@ static void test_packet_loads(void **state)
 {
 	static const uint32_t types[] = {BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SCHED_CLS,
 					 BPF_PROG_TYPE_SCHED_ACT};
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	uint32_t cases = test_scale(600);
 	uint64_t seed = 7;
 
@@ -291,7 +291,7 @@ static void run_jumps(struct skep *skep, int32_t count, int known, const char *w
 static void test_jumps(void **state)
 {
 	static const int32_t counts[] = {0, 1, 10, 5000, 5460, 5462, 9000};
-	struct skep *skep = twin_open();
+	struct skep *skep = twin_open(0);
 	uint32_t cases = 0;
 
 	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {

@@ -23,11 +23,11 @@ static void hear(void *arg, const char *text, size_t len)
 	snprintf(complaint, sizeof(complaint), "%.*s", (int)len, text);
 }
 
-struct skep *twin_open(void)
+struct skep *twin_open(uint32_t flags)
 {
-	const char *flags = getenv("SKEP_TEST_FLAGS");
+	const char *other = getenv("SKEP_TEST_FLAGS");
 	struct skep_opts opts = {
-		.sz = sizeof(opts), .flags = flags ? (uint32_t)atoi(flags) : 0, .printk = hear};
+		.sz = sizeof(opts), .flags = other ? (uint32_t)atoi(other) : flags, .printk = hear};
 	struct skep *skep;
 
 	if (!kern_available()) {

@@ -30,8 +30,9 @@ struct twin_run {
 	bool no_data_out, no_ctx_out;
 };
 
-/* Opens an instance (SKEP_TEST_FLAGS: with these flags), or skips the test where the kernel can't be asked. */
-struct skep *twin_open(void);
+/* Opens an instance with SKEP_F_* flags (or with those of SKEP_TEST_FLAGS), or skips the test
+ * where the kernel can't be asked. */
+struct skep *twin_open(uint32_t flags);
 /* 0, or the kernel's -errno (with its log printed). Fails when skep answers otherwise. */
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
 	      uint32_t n);
