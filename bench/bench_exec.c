@@ -369,8 +369,8 @@ int main(int argc, char **argv)
 	int rounds = 41, opt;
 	struct means m = {0};
 	bool code = false;
-	char *self = strdup(argv[0]);
-	const char *dir = dirname(self);
+	char self[4096];
+	const char *dir;
 
 	while ((opt = getopt(argc, argv, "r:d")) != -1) {
 		if (opt == 'r')
@@ -382,6 +382,8 @@ int main(int argc, char **argv)
 	}
 	if (rounds < 1 || rounds > MAX_ROUNDS)
 		return 2;
+	snprintf(self, sizeof(self), "%s", argv[0]);
+	dir = dirname(self);
 	printf("%-10s %10s %10s %10s %10s   %8s %8s %8s   %5s\n", "ns", "native", "jit", "interp",
 	       "kernel", "jit/n", "kernel/n", "interp/n", "bytes");
 	for (size_t i = 0; i < NBENCHES; i++) {
@@ -403,6 +405,5 @@ int main(int argc, char **argv)
 		       exp(m.log[JIT] / m.n[JIT]),
 		       m.n[KERNEL] ? exp(m.log[KERNEL] / m.n[KERNEL]) : 0,
 		       exp(m.log[INTERP] / m.n[INTERP]));
-	free(self);
 	return 0;
 }

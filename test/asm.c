@@ -198,7 +198,7 @@ static int resolve(struct bpf_insn *insn, int at, const char *name, const struct
 	if (name[0] == '+' || name[0] == '-') {
 		rel = atoi(name);
 	} else {
-		for (i = 0; i < nlabels && strcmp(labels[i].name, name); i++)
+		for (i = 0; i < nlabels && strcmp(labels[i].name, name) != 0; i++)
 			;
 		if (i == nlabels) {
 			fprintf(stderr, "no label %s\n", name);

@@ -58,7 +58,7 @@ static char *log_text(char *log, int insn)
 	char want[16], *at = log, *end;
 
 	snprintf(want, sizeof(want), "%d: (", insn);
-	while (at && strncmp(at, want, strlen(want))) {
+	while (at && strncmp(at, want, strlen(want)) != 0) {
 		at = strchr(at, '\n');
 		if (at)
 			at++;

@@ -12,39 +12,39 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-#define PACKET 1400	/* bytes that the harness gives */
+#define PACKET 1400 /* bytes that the harness gives */
 
 #ifdef KERNEL
 struct ctx {
 	u32 other[19];
 	u32 data_, data_end_;
 };
-#define DATA(c)	    ((u8 *)(long)(c)->data_)
+#define DATA(c)     ((u8 *)(long)(c)->data_)
 #define DATA_END(c) ((u8 *)(long)(c)->data_end_)
 #else
 struct ctx {
 	u8 *data_, *data_end_;
 };
-#define DATA(c)	    ((c)->data_)
+#define DATA(c)     ((c)->data_)
 #define DATA_END(c) ((c)->data_end_)
 #endif
 
 #ifdef __bpf__
-#define SECTION	 __attribute__((section("bpf"), used))
-#define BENCH	 SECTION int prog
+#define SECTION __attribute__((section("bpf"), used))
+#define BENCH   SECTION int prog
 #else
 #define SECTION
-#define BENCH	 int prog
+#define BENCH int prog
 int prog(struct ctx *ctx);
 #endif
 #define NOINLINE __attribute__((noinline)) SECTION
-#define INLINE	 static inline __attribute__((always_inline))
+#define INLINE   static inline __attribute__((always_inline))
 
 /* The first n bytes of the packet, or 0 is returned. */
 #define PACKET_BYTES(p, n)                                                                         \
 	u8 *p = DATA(ctx);                                                                         \
 	if (p + (n) > DATA_END(ctx))                                                               \
-		return 0
+	return 0
 
 INLINE u32 rol32(u32 x, int n)
 {

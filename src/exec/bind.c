@@ -77,10 +77,10 @@ int skep_bind(struct skep_prog *prog)
 {
 	const struct skep_image *image = &prog->image;
 	struct bpf_insn *insns = malloc(image->len * sizeof(*insns));
-	int err = insns ? 0 : -ENOMEM;
+	int err = 0;
 
-	if (err)
-		return err;
+	if (!insns)
+		return -ENOMEM;
 	memcpy(insns, image->insns, image->len * sizeof(*insns));
 	for (uint32_t i = 0; i < image->nrelocs && !err; i++)
 		err = bind_one(prog, insns, &image->relocs[i]);

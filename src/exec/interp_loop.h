@@ -91,24 +91,23 @@ static uint64_t RUN(struct vm *vm, const struct bpf_insn *pc, struct regs regs)
 {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
-	static const void *const code[256] = {
-		[0 ... 255] = &&bad,
-		ALUS(ALU_ROW) JCCS(JCC_ROW) SIZES(MEM_ROW)[BPF_ALU64 | BPF_NEG] = &&neg64,
-		[BPF_ALU | BPF_NEG] = &&neg32,
-		[BPF_ALU64 | BPF_MOV | BPF_X] = &&mov64x,
-		[BPF_ALU | BPF_MOV | BPF_X] = &&mov32x,
-		[BPF_ALU64 | BPF_MOV | BPF_K] = &&mov64k,
-		[BPF_ALU | BPF_MOV | BPF_K] = &&mov32k,
-		[BPF_ALU | BPF_END | BPF_TO_LE] = &&to_le,
-		[BPF_ALU | BPF_END | BPF_TO_BE] = &&to_be,
-		[BPF_ALU64 | BPF_END] = &&bswap,
-		[BPF_LD | BPF_IMM | BPF_DW] = &&ldimm64,
-		[BPF_JMP | BPF_JA] = &&ja,
-		[BPF_JMP32 | BPF_JA] = &&jal,
-		[BPF_JMP | BPF_JCOND] = &&may_goto,
-		[BPF_JMP | BPF_CALL] = &&call,
-		[BPF_JMP | BPF_EXIT] = &&out,
-	};
+	static const void *const code[256] = {[0 ... 255] = &&bad,
+					      [BPF_ALU64 | BPF_NEG] = &&neg64,
+					      [BPF_ALU | BPF_NEG] = &&neg32,
+					      [BPF_ALU64 | BPF_MOV | BPF_X] = &&mov64x,
+					      [BPF_ALU | BPF_MOV | BPF_X] = &&mov32x,
+					      [BPF_ALU64 | BPF_MOV | BPF_K] = &&mov64k,
+					      [BPF_ALU | BPF_MOV | BPF_K] = &&mov32k,
+					      [BPF_ALU | BPF_END | BPF_TO_LE] = &&to_le,
+					      [BPF_ALU | BPF_END | BPF_TO_BE] = &&to_be,
+					      [BPF_ALU64 | BPF_END] = &&bswap,
+					      [BPF_LD | BPF_IMM | BPF_DW] = &&ldimm64,
+					      [BPF_JMP | BPF_JA] = &&ja,
+					      [BPF_JMP32 | BPF_JA] = &&jal,
+					      [BPF_JMP | BPF_JCOND] = &&may_goto,
+					      [BPF_JMP | BPF_CALL] = &&call,
+					      [BPF_JMP | BPF_EXIT] = &&out,
+					      ALUS(ALU_ROW) JCCS(JCC_ROW) SIZES(MEM_ROW)};
 #pragma GCC diagnostic pop
 	uint64_t *r = regs.r, addr;
 	uint32_t budget = MAY_GOTO_BUDGET;

@@ -15,18 +15,18 @@
 /* What an instruction does, after decoding. Widths and operands are apart. */
 enum skep_op {
 	SKEP_OP_INVALID,
-	SKEP_OP_ALU,	/* dst = dst OP src; kind is BPF_ADD .. BPF_ARSH, MOV and NEG included */
-	SKEP_OP_MOVSX,	/* dst = sign-extended low `size` bytes of src */
+	SKEP_OP_ALU, /* dst = dst OP src; kind is BPF_ADD .. BPF_ARSH, MOV and NEG included */
+	SKEP_OP_MOVSX, /* dst = sign-extended low `size` bytes of src */
 	SKEP_OP_ADDR_CAST, /* dst = arena address space cast of src */
-	SKEP_OP_END,	/* dst = byte order conversion, size 2, 4 or 8; see skep_insn.swap */
+	SKEP_OP_END, /* dst = byte order conversion, size 2, 4 or 8; see skep_insn.swap */
 	SKEP_OP_LDIMM64, /* dst = 64-bit immediate or pseudo value; two slots */
-	SKEP_OP_LOAD,	/* dst = *(size *)(src + off), signed_ says which extension */
-	SKEP_OP_STORE,	/* *(size *)(dst + off) = src or imm */
-	SKEP_OP_ATOMIC,	/* atomic operation of kind imm on *(size *)(dst + off) */
-	SKEP_OP_LD_ABS,	/* r0 = packet[imm], big-endian */
-	SKEP_OP_LD_IND,	/* r0 = packet[src + imm], big-endian */
-	SKEP_OP_JA,	/* unconditional jump */
-	SKEP_OP_JCC,	/* conditional jump; kind is BPF_JEQ .. BPF_JSLE */
+	SKEP_OP_LOAD, /* dst = *(size *)(src + off), signed_ says which extension */
+	SKEP_OP_STORE, /* *(size *)(dst + off) = src or imm */
+	SKEP_OP_ATOMIC, /* atomic operation of kind imm on *(size *)(dst + off) */
+	SKEP_OP_LD_ABS, /* r0 = packet[imm], big-endian */
+	SKEP_OP_LD_IND, /* r0 = packet[src + imm], big-endian */
+	SKEP_OP_JA, /* unconditional jump */
+	SKEP_OP_JCC, /* conditional jump; kind is BPF_JEQ .. BPF_JSLE */
 	SKEP_OP_MAY_GOTO, /* BPF_JCOND */
 	SKEP_OP_CALL_HELPER,
 	SKEP_OP_CALL_PSEUDO, /* bpf-to-bpf */
@@ -38,28 +38,28 @@ enum skep_swap { SKEP_SWAP_LE, SKEP_SWAP_BE, SKEP_SWAP_ALWAYS };
 
 /* One row per opcode byte (256 rows, SKEP_OP_INVALID where nothing is defined). */
 struct skep_isa_row {
-	const char *name;	/* mnemonic, for messages and tables */
-	uint8_t op;		/* enum skep_op; several share a byte only through fields (off, imm, src_reg) */
-	uint8_t kind;		/* BPF_ADD.., BPF_JEQ.. */
-	uint8_t size;		/* access or operand size in bytes: 1, 2, 4, 8 */
-	bool is64;		/* ALU64/JMP rather than ALU/JMP32 */
-	bool src_is_reg;	/* BPF_X */
-	uint8_t version;	/* first ISA version (-mcpu=vN) that has it */
+	const char *name; /* mnemonic, for messages and tables */
+	uint8_t op; /* enum skep_op; several share a byte only through fields (off, imm, src_reg) */
+	uint8_t kind; /* BPF_ADD.., BPF_JEQ.. */
+	uint8_t size; /* access or operand size in bytes: 1, 2, 4, 8 */
+	bool is64; /* ALU64/JMP rather than ALU/JMP32 */
+	bool src_is_reg; /* BPF_X */
+	uint8_t version; /* first ISA version (-mcpu=vN) that has it */
 };
 extern const struct skep_isa_row skep_isa[256];
 
 /* A decoded instruction. */
 struct skep_insn {
-	uint8_t op;		/* enum skep_op */
-	uint8_t kind;		/* ALU/JCC operation; enum skep_swap for SKEP_OP_END */
-	uint8_t size;		/* bytes */
+	uint8_t op; /* enum skep_op */
+	uint8_t kind; /* ALU/JCC operation; enum skep_swap for SKEP_OP_END */
+	uint8_t size; /* bytes */
 	uint8_t dst, src;
 	bool is64, src_is_reg;
-	bool signed_;		/* signed division/modulo, sign-extending load */
-	uint8_t slots;		/* 1, or 2 for LDIMM64 */
-	int32_t off;		/* jump or memory offset (long jumps: taken from imm) */
+	bool signed_; /* signed division/modulo, sign-extending load */
+	uint8_t slots; /* 1, or 2 for LDIMM64 */
+	int32_t off; /* jump or memory offset (long jumps: taken from imm) */
 	int32_t imm;
-	uint64_t imm64;		/* LDIMM64: both halves; else the sign-extended imm */
+	uint64_t imm64; /* LDIMM64: both halves; else the sign-extended imm */
 };
 
 /* Decodes insns[0] (and insns[1] if left > 1). Returns the number of slots, or
