@@ -369,8 +369,6 @@ static int alu_num(struct venv *env, const struct bpf_insn *in, const struct ske
 	d->def32 = is64 ? 0 : env->insn + 1;
 	if (!computable(in, src, is64)) {
 		set_unknown(env, d, is64);
-		if (!is64)
-			skep_scalar_zext(&d->s, 4);
 		return 0;
 	}
 	skep_scalar_alu(&d->s, op, is64, in->off == 1, src);

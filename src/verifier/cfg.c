@@ -179,9 +179,10 @@ static int map_fits_prog(struct venv *env, const struct skep_map *map)
 					     "tracing progs cannot use bpf_spin_lock yet\n");
 	}
 	if (env->prog->sleepable && !(sleepable_maps & 1ull << map->type))
-		return skep_v_refuse(env, EINVAL, W_MAP, -1,
-				     "Sleepable programs can only use array, hash, ringbuf and local "
-				     "storage maps\n");
+		return skep_v_refuse(
+			env, EINVAL, W_MAP, -1,
+			"Sleepable programs can only use array, hash, ringbuf and local "
+			"storage maps\n");
 	return 0;
 }
 

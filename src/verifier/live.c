@@ -15,18 +15,19 @@ struct usedef {
 	uint16_t use, def;
 };
 
-static uint16_t helper_args(int32_t id)
+static uint16_t helper_args(const struct venv *env, int32_t id)
 {
 	unsigned n = 0;
 
-	if (id < 0 || id >= SKEP_MAX_HELPERS || !skep_helpers[id].name)
+	if (id < 0 || id >= SKEP_MAX_HELPERS || !skep_helpers[id].name ||
+	    !(skep_helpers[id].progs >> env->prog->type & 1))
 		return ARGS;
 	while (n < 5 && skep_helpers[id].arg[n] != SKEP_ARG_NONE)
 		n++;
 	return (uint16_t)(ARGS & (R(n + 1) - 1));
 }
 
-static struct usedef usedef_jump(const struct bpf_insn *in)
+static struct usedef usedef_jump(const struct venv *env, const struct bpf_insn *in)
 {
 	uint16_t dst = R(in->dst_reg), src = R(in->src_reg);
 
@@ -37,13 +38,13 @@ static struct usedef usedef_jump(const struct bpf_insn *in)
 	case BPF_EXIT:
 		return (struct usedef){R(0), 0};
 	case BPF_CALL:
-		return (struct usedef){in->src_reg ? ARGS : helper_args(in->imm), CLOBBERS};
+		return (struct usedef){in->src_reg ? ARGS : helper_args(env, in->imm), CLOBBERS};
 	default:
 		return (struct usedef){BPF_SRC(in->code) == BPF_X ? dst | src : dst, 0};
 	}
 }
 
-static struct usedef usedef(const struct bpf_insn *in)
+static struct usedef usedef(const struct venv *env, const struct bpf_insn *in)
 {
 	uint16_t dst = R(in->dst_reg), src = R(in->src_reg);
 
@@ -77,7 +78,7 @@ static struct usedef usedef(const struct bpf_insn *in)
 			return (struct usedef){BPF_SRC(in->code) == BPF_X ? src : 0, dst};
 		return (struct usedef){BPF_SRC(in->code) == BPF_X ? dst | src : dst, dst};
 	default:
-		return usedef_jump(in);
+		return usedef_jump(env, in);
 	}
 }
 
@@ -99,7 +100,7 @@ int skep_v_live_regs(struct venv *env)
 			n = skep_v_succ(env, i, succ);
 			for (unsigned k = 0; k < n; k++)
 				out |= env->aux[succ[k]].live;
-			ud = usedef(&env->insns[i]);
+			ud = usedef(env, &env->insns[i]);
 			in = (uint16_t)((out & ~ud.def) | ud.use);
 			if (in != env->aux[i].live) {
 				env->aux[i].live = in;

@@ -255,12 +255,71 @@ static bool name_call(void *arg, const struct bpf_insn *in, char *buf, size_t le
 	return true;
 }
 
+/* Instructions with reserved fields set are refused where they are walked; until
+ * then they are printed as if those were zero. */
+static struct bpf_insn tidy(struct bpf_insn in)
+{
+	bool x = BPF_SRC(in.code) == BPF_X;
+	uint8_t op = BPF_OP(in.code);
+
+	switch (BPF_CLASS(in.code)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		if (op == BPF_END || op == BPF_NEG) {
+			in.src_reg = 0;
+			in.off = 0;
+			in.imm = op == BPF_NEG ? 0 : in.imm;
+			break;
+		}
+		if (x)
+			in.imm = 0;
+		else
+			in.src_reg = 0;
+		in.off = op == BPF_DIV || op == BPF_MOD ? in.off == 1 : 0;
+		break;
+	case BPF_JMP:
+	case BPF_JMP32:
+		if (op == BPF_CALL) {
+			in.off = 0;
+			in.dst_reg = 0;
+		} else if (op == BPF_JA) {
+			in.dst_reg = in.src_reg = 0;
+			in.imm = BPF_CLASS(in.code) == BPF_JMP32 ? in.imm : 0;
+			in.off = BPF_CLASS(in.code) == BPF_JMP32 ? 0 : in.off;
+		} else if (op == BPF_EXIT) {
+			in.imm = 0;
+			in.off = 0;
+			in.dst_reg = in.src_reg = 0;
+		} else if (x) {
+			in.imm = 0;
+		} else {
+			in.src_reg = 0;
+		}
+		break;
+	case BPF_ST:
+		in.src_reg = 0;
+		break;
+	case BPF_STX:
+		in.imm = BPF_MODE(in.code) == BPF_ATOMIC ? in.imm : 0;
+		break;
+	default:
+		break;
+	}
+	return in;
+}
+
 void skep_v_print_insn(struct venv *env, uint32_t insn)
 {
 	const struct skep_disasm_names names = {.call = name_call, .arg = env};
 	char buf[160];
 
-	skep_disasm(&env->insns[insn], &names, buf, sizeof(buf));
+	if (skep_decode(&env->insns[insn], env->n - insn, &decoded) < 0) {
+		clean[0] = tidy(env->insns[insn]);
+		if (insn + 1 < env->n)
+			clean[1] = env->insns[insn + 1];
+		in = clean;
+	}
+	skep_disasm(in, &names, buf, sizeof(buf));
 	skep_v_log(env, "%s\n", buf);
 }
 
