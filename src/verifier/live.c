@@ -167,8 +167,7 @@ int skep_v_sccs(struct venv *env)
 			if (low[v] != pre[v])
 				continue;
 			{
-				bool cycle =
-					open[nopen - 1] != v || env->aux[v].flags & V_CALLBACKS;
+				bool cycle = open[nopen - 1] != v;
 				uint32_t w;
 
 				for (unsigned k = 0; k < ns; k++)

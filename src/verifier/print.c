@@ -311,6 +311,9 @@ static struct bpf_insn tidy(struct bpf_insn in)
 void skep_v_print_insn(struct venv *env, uint32_t insn)
 {
 	const struct skep_disasm_names names = {.call = name_call, .arg = env};
+	const struct bpf_insn *in = &env->insns[insn];
+	struct bpf_insn clean[2] = {0};
+	struct skep_insn decoded;
 	char buf[160];
 
 	if (skep_decode(&env->insns[insn], env->n - insn, &decoded) < 0) {
