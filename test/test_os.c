@@ -140,6 +140,32 @@ static void test_seg_freeze(void **state)
 	skep_seg_close(&seg);
 }
 
+/* Users can't write any more, we can. */
+static void test_seg_freeze_users(void **state)
+{
+	struct skep_seg seg;
+	int rw;
+	void *p;
+
+	assert_int_equal(skep_seg_create(&seg, "data", 2 * PAGE), 0);
+	rw = skep_fd_reopen(seg.fd, O_RDWR, false);
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, rw, PAGE);
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(skep_seg_freeze_users(&seg), -EBUSY);
+	munmap(p, PAGE);
+	p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, rw, 0);
+	assert_int_equal(skep_seg_freeze_users(&seg), 0);
+	*(int *)seg.base = 5;
+	assert_int_equal(*(int *)p, 5);
+	assert_ptr_equal(mmap(NULL, PAGE, PROT_WRITE, MAP_SHARED, rw, 0), MAP_FAILED);
+	assert_int_equal(errno, EPERM);
+	assert_int_equal(pwrite(rw, "x", 1, 0), -1);
+	assert_int_equal(skep_seg_reserve(&seg, PAGE, PAGE), 0);
+	munmap(p, PAGE);
+	close(rw);
+	skep_seg_close(&seg);
+}
+
 /* Where there is no memory left, reserving says so; nothing dies later. */
 static void test_seg_exhausted(void **state)
 {
@@ -460,12 +486,19 @@ static void test_clocks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_seg_sealed),    cmocka_unit_test(test_seg_open),
-		cmocka_unit_test(test_seg_reserve),   cmocka_unit_test(test_seg_freeze),
-		cmocka_unit_test(test_seg_exhausted), cmocka_unit_test(test_exec),
-		cmocka_unit_test(test_probe),         cmocka_unit_test(test_probe_known),
-		cmocka_unit_test(test_probe_race),    cmocka_unit_test(test_descriptors),
-		cmocka_unit_test(test_watch),         cmocka_unit_test(test_wipe),
+		cmocka_unit_test(test_seg_sealed),
+		cmocka_unit_test(test_seg_open),
+		cmocka_unit_test(test_seg_reserve),
+		cmocka_unit_test(test_seg_freeze),
+		cmocka_unit_test(test_seg_freeze_users),
+		cmocka_unit_test(test_seg_exhausted),
+		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_probe_known),
+		cmocka_unit_test(test_probe_race),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_wipe),
 		cmocka_unit_test(test_clocks),
 	};
 

@@ -336,6 +336,8 @@ long skep_cmd_map_freeze(struct skep_call *c)
 	/* What programs can't write either becomes constant: nobody can. */
 	else if ((map->flags & BPF_F_RDONLY_PROG) && map->data.base)
 		err = skep_seg_freeze(&map->data);
+	else if (map->ops->mmap_size && map->ops->mmap_size(map))
+		err = skep_seg_freeze_users(&map->data);
 	if (err)
 		atomic_store(&map->frozen, false);
 out:

@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -158,6 +159,37 @@ int skep_seg_freeze(struct skep_seg *seg)
 		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, seg->fd, 0) == MAP_FAILED)
 		err = -errno;
 	return err;
+}
+
+/* Whether this process maps the segment writable elsewhere. Those of other processes can't
+ * be seen, unless by trying to seal, which our own mapping prevents. */
+static bool mapped_writable(const struct skep_seg *seg)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned long lo, hi, ino;
+	unsigned major, minor;
+	bool found = false;
+	char line[512], perms[5];
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx %4s %*x %x:%x %lu", &lo, &hi, perms, &major, &minor,
+			   &ino) != 6)
+			continue;
+		if (ino == seg->ino && makedev(major, minor) == seg->dev && perms[1] == 'w')
+			found = lo < (uintptr_t)seg->base || lo >= (uintptr_t)seg->base + seg->size;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+int skep_seg_freeze_users(struct skep_seg *seg)
+{
+	if (!skep_fd_is(seg->fd, seg->dev, seg->ino))
+		return -EBADF;
+	if (mapped_writable(seg))
+		return -EBUSY;
+	return fcntl(seg->fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) < 0 ? -errno : 0;
 }
 
 /* ---- Code memory ---- */

@@ -32,6 +32,9 @@ int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len);
  * mapping is replaced by a read-only one in place, so no thread of ours may be
  * writing. -EBUSY while others map it writable; ours is then writable again. */
 int skep_seg_freeze(struct skep_seg *seg);
+/* F_SEAL_FUTURE_WRITE: from now on nobody can map it writable, or write(2) to it; our own
+ * mapping goes on being writable. -EBUSY if this process has another writable mapping. */
+int skep_seg_freeze_users(struct skep_seg *seg);
 
 /* ---- Descriptors ----
  *
