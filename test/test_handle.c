@@ -136,14 +136,22 @@ static void test_copies(void **state)
 	assert_int_equal(get(skep, STDERR_FILENO), -EINVAL);
 }
 
-static void test_kinds_and_modes(void **state)
+static void kinds_and_modes(struct skep *skep, bool read_only_mem)
 {
-	struct skep *skep = *state;
 	struct skep_object *obj = thing_new(skep, true), *got;
-	int rw = skep_object_fd(obj, 0), ro = skep_object_fd(obj, BPF_F_RDONLY);
-	int wo = skep_object_fd(obj, BPF_F_WRONLY);
+	int rw, ro, wo;
 	bool r, w;
+	void *p;
 
+	obj->read_only_mem = read_only_mem;
+	rw = skep_object_fd(obj, 0);
+	ro = skep_object_fd(obj, BPF_F_RDONLY);
+	wo = skep_object_fd(obj, BPF_F_WRONLY);
+	assert_true(rw >= 0 && ro >= 0 && wo >= 0);
+	p = mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, rw, 0);
+	assert_int_equal(p == MAP_FAILED, read_only_mem);
+	if (!read_only_mem)
+		munmap(p, 4096);
 	assert_int_equal(skep_object_fd(obj, BPF_F_RDONLY | BPF_F_WRONLY), -EINVAL);
 	assert_int_equal(skep_object_get(skep, rw, SKEP_KIND_PROG, &got), -EINVAL);
 	assert_int_equal(skep_object_get_mode(skep, rw, SKEP_KIND_MAP, &got, &r, &w), 0);
@@ -167,6 +175,12 @@ static void test_kinds_and_modes(void **state)
 	close(wo);
 	skep_collect(skep);
 	assert_int_equal(alive, 0);
+}
+
+static void test_kinds_and_modes(void **state)
+{
+	kinds_and_modes(*state, true);
+	kinds_and_modes(*state, false);
 }
 
 static void test_mapping_holds(void **state)

@@ -127,17 +127,46 @@ void skep_handle_forget(struct skep_object *obj)
 
 /* ---- Giving out ---- */
 
+/* The access mode of a handle's description is what the handle may do. Where the memory is
+ * not to be mapped writable, all descriptions are read-only, and flags without meaning for
+ * a memfd tell. */
+#define MAY_WRITE    O_NONBLOCK
+#define MAY_NOT_READ O_APPEND
+
+static int open_flags(const struct skep_object *obj, int flags)
+{
+	if (obj->read_only_mem)
+		return O_RDONLY | (flags == BPF_F_RDONLY ? 0 : MAY_WRITE) |
+		       (flags == BPF_F_WRONLY ? MAY_NOT_READ : 0);
+	return flags == BPF_F_RDONLY ? O_RDONLY : flags == BPF_F_WRONLY ? O_WRONLY : O_RDWR;
+}
+
+int skep_handle_mode(const struct skep_object *obj, int fd, bool *readable, bool *writable)
+{
+	int fl = skep_fd_flags(fd);
+
+	if (fl < 0)
+		return -EBADF;
+	*readable = (fl & O_ACCMODE) != O_WRONLY;
+	*writable = (fl & O_ACCMODE) != O_RDONLY;
+	if (obj->read_only_mem && (fl & O_ACCMODE) == O_RDONLY) {
+		*readable = !(fl & MAY_NOT_READ);
+		*writable = fl & MAY_WRITE;
+	}
+	return 0;
+}
+
 /* An open file description of its own, or, where that can't be had, our own once more:
  * then nothing tells whether a user still holds it. */
-static int give(struct skep_object *obj, int access)
+static int give(struct skep_object *obj, int flags)
 {
 	struct skep_handles *h = obj->skep->handles;
-	int fd = skep_fd_reopen(obj->fd, access, false), tries, err;
+	int fd = skep_fd_reopen(obj->fd, open_flags(obj, flags), false), tries, err;
 
 	if (fd == -EBADF || fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
 		return fd;
 	if (fd < 0) {
-		if (access != O_RDWR)
+		if (flags)
 			return -EOPNOTSUPP;
 		fd = fcntl(obj->fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
@@ -164,14 +193,13 @@ static int give(struct skep_object *obj, int access)
 int skep_object_fd(struct skep_object *obj, int flags)
 {
 	struct skep_handles *h = obj->skep->handles;
-	int err = skep_check_owner(obj->skep), access, fd;
+	int err = skep_check_owner(obj->skep), fd;
 
 	if (err)
 		return err;
 	if (flags & ~(int)(BPF_F_RDONLY | BPF_F_WRONLY) ||
 	    flags == (int)(BPF_F_RDONLY | BPF_F_WRONLY))
 		return -EINVAL;
-	access = flags == BPF_F_RDONLY ? O_RDONLY : flags == BPF_F_WRONLY ? O_WRONLY : O_RDWR;
 
 	/* The mutex also keeps a collection from asking before the lock is there. */
 	pthread_mutex_lock(&h->lock);
@@ -180,9 +208,9 @@ int skep_object_fd(struct skep_object *obj, int flags)
 		fd = -EBADF;
 		goto out;
 	}
-	if (access != O_RDWR)
+	if (flags)
 		obj->modes = true;
-	fd = give(obj, access);
+	fd = give(obj, flags);
 	if (fd < 0)
 		goto out;
 	if (!obj->user) {

@@ -45,6 +45,9 @@ struct skep_object {
 	bool keep;		/* handles can't be told apart: held until skep_close() */
 	bool own_fd;		/* fd is the object layer's to close */
 	_Atomic bool modes;	/* handles with restricted access were given out */
+	/* Set before the first handle: nobody may map the inode writable through one. What a
+	 * handle may do is then told by status flags, see handle.c. */
+	bool read_only_mem;
 	_Atomic bool lost;	/* somebody closed fd */
 	int wd;			/* number of its watch, -1: none */
 	bool pending;		/* in the list of those to ask about */
@@ -135,6 +138,8 @@ void skep_handles_close(struct skep *skep);
 /* Users no longer hold anything: at the end of the instance. */
 void skep_handles_drop(struct skep *skep);
 void skep_handle_forget(struct skep_object *obj);
+/* What a handle may do: 0 or -errno. */
+int skep_handle_mode(const struct skep_object *obj, int fd, bool *readable, bool *writable);
 void skep_handle_adopt(struct skep_object *obj, int fd);
 /* Calls fn for every object, references held meanwhile by the tables' lock. */
 void skep_objects_walk(struct skep *skep, void (*fn)(struct skep_object *obj, void *arg),

@@ -281,7 +281,8 @@ int skep_object_get_mode(struct skep *skep, int fd, enum skep_kind kind, struct 
 	struct skep_object *_Atomic *slot;
 	struct skep_object *obj = NULL;
 	uint64_t dev, ino;
-	int access = O_RDWR, err;
+	bool r = true, w = true;
+	int err;
 
 	if (atomic_load_explicit(&skep->closed, memory_order_relaxed))
 		return -ENOTCONN;
@@ -303,18 +304,18 @@ int skep_object_get_mode(struct skep *skep, int fd, enum skep_kind kind, struct 
 	/* The mode costs a system call, which is saved while all handles are alike; a child
 	 * can't know what its parent gave out later. */
 	if ((readable || writable) && (obj->modes || skep_forked(skep))) {
-		access = skep_fd_access(fd);
-		if (access < 0) {
+		err = skep_handle_mode(obj, fd, &r, &w);
+		if (err) {
 			skep_object_put(obj);
-			return -EBADF;
+			return err;
 		}
 	}
 	if (obj->lost)
 		skep_handle_adopt(obj, fd);
 	if (readable)
-		*readable = access != O_WRONLY;
+		*readable = r;
 	if (writable)
-		*writable = access != O_RDONLY;
+		*writable = w;
 	*out = obj;
 	return 0;
 }

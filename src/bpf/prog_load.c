@@ -339,8 +339,9 @@ static int verify(struct load *l)
 		.phase = phase,
 		.arg = l,
 		.privileged = skep_privileged(l->c->skep),
-		.strict_alignment = (a->prog_flags & (BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT)) ==
-				    BPF_F_STRICT_ALIGNMENT,
+		.strict_alignment =
+			(a->prog_flags & (BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT)) ==
+			BPF_F_STRICT_ALIGNMENT,
 		.test_state_freq = a->prog_flags & BPF_F_TEST_STATE_FREQ,
 		.log = &l->log,
 	};

@@ -179,6 +179,9 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 		err = attach_btf(map, attr, btf);
 	if (!err)
 		err = map->ops->create(map, attr);
+	/* What programs may not write shall be constant one day: as in the kernel, it can't be
+	 * mapped writable even before. */
+	map->obj.read_only_mem = (map->flags & BPF_F_RDONLY_PROG) && map->ops->mmap_size;
 	if (!err)
 		err = skep_object_add(skep, &map->obj, SKEP_KIND_MAP, map->data.fd);
 	if (err) {

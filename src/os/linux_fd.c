@@ -94,11 +94,18 @@ void skep_fd_close(int fd, uint64_t dev, uint64_t ino)
 		close(fd);
 }
 
-int skep_fd_access(int fd)
+int skep_fd_flags(int fd)
 {
 	int fl = fcntl(fd, F_GETFL);
 
-	return fl < 0 ? -errno : fl & O_ACCMODE;
+	return fl < 0 ? -errno : fl;
+}
+
+int skep_fd_access(int fd)
+{
+	int fl = skep_fd_flags(fd);
+
+	return fl < 0 ? fl : fl & O_ACCMODE;
 }
 
 /* Without /proc, a file handle opens the inode again for who may do that. */

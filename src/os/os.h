@@ -48,7 +48,8 @@ int skep_fd_make(const char *name);
 /* Device and inode behind fd: 0, or -EBADF. */
 int skep_fd_stat(int fd, uint64_t *dev, uint64_t *ino);
 bool skep_fd_is(int fd, uint64_t dev, uint64_t ino);
-/* A new open file description of the same inode. access: O_RDWR, O_RDONLY, O_WRONLY.
+/* A new open file description of the same inode. access: O_RDWR, O_RDONLY, O_WRONLY, and
+ * flags that a description keeps (O_NONBLOCK, O_APPEND).
  * high: for the core's own use. -ENOSYS where neither /proc nor the privilege to open by
  * handle is there. */
 int skep_fd_reopen(int fd, int access, bool high);
@@ -56,6 +57,8 @@ int skep_fd_reopen(int fd, int access, bool high);
 void skep_fd_close(int fd, uint64_t dev, uint64_t ino);
 /* Access mode of the description: O_RDWR, O_RDONLY, O_WRONLY, or -errno. */
 int skep_fd_access(int fd);
+/* The same with the status flags it was opened with. */
+int skep_fd_flags(int fd);
 /* Locks one byte of the inode for the lifetime of the open file description (never
  * blocks): 0, -EAGAIN if another description holds it exclusively, -errno. */
 int skep_fd_hold(int fd, uint64_t byte);
