@@ -170,6 +170,29 @@ bench: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all benches
 	@for b in $(BENCHES); do $$b || exit 1; done
 
+# Each target for FUZZ_SECONDS; what it finds stays in build/fuzz, to start from the next time.
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
+fuzz: DEPS := fuzz
+fuzz: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	@mkdir -p build/fuzz/fuzz_elf && for e in hello protocols syn_count sampler; do \
+		clang -O2 -g -target bpf -idirafter /usr/include/$$(uname -m)-linux-gnu \
+			-c examples/$$e.bpf.c -o build/fuzz/fuzz_elf/$$e.o || exit 1; \
+	done
+	@for f in $(FUZZERS); do \
+		mkdir -p build/fuzz/$$f && echo "$$f, $(FUZZ_SECONDS) s" && \
+		build/san-fuzzer-no-link-address-undefined/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
+			-print_final_stats=1 -artifact_prefix=build/fuzz/$$f- build/fuzz/$$f \
+			2>build/fuzz/$$f.log || { tail -40 build/fuzz/$$f.log; exit 1; }; \
+		grep -E 'number_of_executed|new_units' build/fuzz/$$f.log; \
+	done
+.PHONY: fuzzers
+fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
+
 lint: DEPS := lint
 lint: deps
 	@scripts/lint.sh

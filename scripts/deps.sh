@@ -10,7 +10,7 @@ run="iproute2 python3-minimal python3 curl"
 test="$run libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool"
 lint="clang-format clang-tidy cppcheck"
 bench="$test"
-fuzz="clang"
+fuzz="clang libclang-rt-dev"
 
 want=$build
 for part in "$@"; do

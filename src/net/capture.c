@@ -40,7 +40,8 @@ static int add_packet(struct skep_capture *c, const struct pcap_pkthdr *h, const
 		c->data = p;
 		*data_cap = cap;
 	}
-	memcpy(c->data + c->size, data, h->caplen);
+	if (h->caplen)
+		memcpy(c->data + c->size, data, h->caplen);
 	/* With nanosecond precision asked for, tv_usec holds nanoseconds. */
 	c->packets[c->n++] = (struct skep_capture_packet){
 		.off = c->size,
