@@ -384,10 +384,66 @@ static void test_shapes(void **state)
 	print_message("%lu shapes compared\n", compared - before);
 }
 
+/* Structures that the kernel knows by name (locks, lists, ...) inside others. */
+static void test_special_fields(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t size;
+	} specials[] = {{"bpf_spin_lock", 4},  {"bpf_res_spin_lock", 4}, {"bpf_timer", 16},
+			{"bpf_wq", 16},        {"bpf_refcount", 4},      {"bpf_list_head", 16},
+			{"bpf_list_node", 24}, {"bpf_rb_root", 16},      {"bpf_rb_node", 32},
+			{"bpf_task_work", 8}};
+	const uint32_t n = sizeof(specials) / sizeof(*specials);
+	struct blob s = {0};
+	uint64_t r = 3, before = compared;
+
+	NEED_KERNEL
+	for (unsigned i = 0, end_ = test_scale(20000); i < end_; i++) {
+		begin(&s);
+		type(&s, "int", BTF_KIND_INT, 0, 0, 4);
+		u32(&s, BTF_INT_SIGNED << 24 | 32);
+		/* 2 .. n + 1 */
+		for (uint32_t k = 0; k < n; k++)
+			type(&s, specials[k].name, BTF_KIND_STRUCT, 0, 0,
+			     specials[k].size + (pick(&r, 12) ? 0 : 4));
+		/* an array, a pointer, a tagged pointer: n + 2 .. n + 5 */
+		type(&s, "", BTF_KIND_ARRAY, 0, 0, 0);
+		u32(&s, 2 + pick(&r, n));
+		u32(&s, 1);
+		u32(&s, pick(&r, 4));
+		type(&s, "", BTF_KIND_PTR, 0, 0, n + 4);
+		type(&s,
+		     (const char *[]){"kptr", "kptr_untrusted", "percpu_kptr", "uptr",
+				      "user"}[pick(&r, 5)],
+		     BTF_KIND_TYPE_TAG, 0, 0, pick(&r, 2) ? 1 : n + 6);
+		type(&s, "", BTF_KIND_CONST, 0, 0, 2 + pick(&r, n));
+		uint32_t top = 1 + pick(&r, 3);
+		for (uint32_t k = 0; k < top; k++) {
+			uint32_t vlen = pick(&r, 4), off = 0;
+			type(&s, pick(&r, 3) ? "foo" : "",
+			     pick(&r, 8) ? BTF_KIND_STRUCT : BTF_KIND_UNION, vlen, 0, 1000);
+			bool is_union =
+				BTF_INFO_KIND(((uint32_t *)(s.b + s.len))[-2]) == BTF_KIND_UNION;
+			for (uint32_t m = 0; m < vlen; m++) {
+				u32(&s, name(&s, "m"));
+				u32(&s, 1 + pick(&r, n + 5 + k));
+				u32(&s, is_union ? 0 : off);
+				off += pick(&r, 8) ? 1024 : 32 * 33;
+			}
+		}
+		end(&s);
+		compare(s.b, s.len);
+	}
+	free(s.b);
+	print_message("%lu BTF with special fields compared\n", compared - before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_special_fields),
 		cmocka_unit_test(test_generated),
 		cmocka_unit_test(test_mutated),
 	};

@@ -89,5 +89,7 @@ void skep_btf_log_var(struct skep_btf_check *c, const struct btf_type *t,
 int skep_btf_check_metas(struct skep_btf_check *c);
 /* What types refer to: kinds, loops, sizes, members inside their struct. */
 int skep_btf_check_types(struct skep_btf_check *c);
+/* Fields with a meaning of their own in structures that programs may allocate. */
+int skep_btf_check_structs(const struct skep_btf *btf);
 
 #endif

@@ -718,7 +718,9 @@ static int parse(struct skep_btf_check *c, uint32_t size)
 	c->type_sec = body + h.type_off;
 	c->type_len = h.type_len;
 	err = skep_btf_check_metas(c);
-	return err ? err : skep_btf_check_types(c);
+	if (!err)
+		err = skep_btf_check_types(c);
+	return err ? err : skep_btf_check_structs(c->btf);
 }
 
 int skep_btf_parse(const void *data, uint32_t size, struct skep_log *log, struct skep_btf **out)
