@@ -111,7 +111,7 @@ uint32_t ir_reads(const struct jit *jit, const struct ir *i, uint32_t live)
 			return FULL(1) | FULL(2) | FULL(3);
 		return FULL(1) | (i->size ? 0 : FULL(3));
 	case IR_LOOKUP:
-		return FULL(2);
+		return read_address(i);
 	case IR_EXIT:
 		return FULL(0);
 	default:

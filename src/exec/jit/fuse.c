@@ -98,6 +98,16 @@ static void drop(struct ir *i)
 	i->dst = i->a = i->b = i->base = i->index = NO_REG;
 }
 
+/* Drops instruction `at`; what it computed from its own result is that again. */
+static void drop_at(struct fuse *f, int32_t at)
+{
+	struct ir *i = &f->ir[at];
+
+	if (i->dst != NO_REG && i->dst == i->a && f->defs.at[i->dst] == at)
+		f->defs.at[i->dst] = sources(f, at)->a;
+	drop(i);
+}
+
 static void take_address(struct ir *to, const struct ir *from)
 {
 	to->base = from->base;
@@ -289,7 +299,7 @@ static void fuse_address_sink(struct fuse *f, int32_t n)
 		i->index = d->b;
 		i->scale = 1;
 	}
-	drop(d);
+	drop_at(f, at);
 }
 
 /* index = x << 1, 2, 3: scaled by the address. */
@@ -317,7 +327,7 @@ static void fuse_scale(struct fuse *f, int32_t n)
 		i->index = d->a;
 		i->scale = 1u << d->imm;
 		if (sink)
-			drop(d);
+			drop_at(f, at);
 	}
 }
 
@@ -474,6 +484,7 @@ static void fuse_one(struct fuse *f, int32_t n)
 		fuse_address(f, n);
 		if (i->op == IR_LOAD || i->op == IR_STORE) {
 			fuse_address_sink(f, n);
+			fuse_address(f, n);
 			fuse_scale(f, n);
 		}
 	}

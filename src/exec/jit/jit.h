@@ -46,7 +46,7 @@ enum ir_op {
 	IR_CALL_SUB, /* subprogram imm */
 	/* imm: index in used_maps of the array, -1 if not known; off: slot, if size is not 0 */
 	IR_TAIL_CALL,
-	IR_LOOKUP, /* R0 = array element of key *R2; imm: index in used_maps */
+	IR_LOOKUP, /* R0 = array element of the key in memory; imm: index in used_maps */
 	IR_CPU, /* dst = number of the CPU slot */
 	IR_FUNC, /* dst = address of function imm */
 	IR_EXIT,

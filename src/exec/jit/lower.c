@@ -71,9 +71,12 @@ static bool lower_lookup(struct jit *jit, const struct skep_fact *fact, struct i
 	i->dst = 0;
 	i->imm = fact->map;
 	i->op = IR_LOOKUP;
+	i->base = 2;
+	i->size = 4;
 	if (!(fact->flags & SKEP_FACT_CONST_KEY) || in.cpu_stride)
 		return true;
 	i->op = IR_MOV;
+	i->base = NO_REG;
 	i->w = true;
 	i->imm = fact->key < in.max_entries
 			 ? (int64_t)((uintptr_t)in.base + fact->key * in.elem_size)
@@ -332,9 +335,6 @@ static void note_use(struct jit_func *f, const struct ir *i)
 		break;
 	case IR_PROBE:
 		f->has_call = true;
-		break;
-	case IR_LOOKUP:
-		f->used |= 1u << 2;
 		break;
 	case IR_ATOMIC:
 	case IR_EXIT:

@@ -162,8 +162,7 @@ static bool power_of_2(int64_t v, unsigned *log2)
 /* The result has no more than 32 bits, whichever way it is computed. */
 static void narrow(struct ir *i)
 {
-	if (i->w)
-		i->flags |= IR_EXACT;
+	i->flags |= IR_EXACT;
 	i->w = false;
 }
 
@@ -226,11 +225,11 @@ static void simplify_imm(struct ir *i, const struct known *k)
 			to_const(i, 0);
 			break;
 		}
-		if (abits <= 32 && i->imm < 32)
+		if (k->bits[i->a] <= 32 && i->imm < 32)
 			narrow(i);
 		goto shift;
 	case BPF_LSH:
-		if (abits + (unsigned)i->imm <= 32 && i->imm < 32)
+		if (k->bits[i->a] + (unsigned)i->imm <= 32 && i->imm < 32)
 			narrow(i);
 		goto shift;
 	case BPF_OR:
@@ -263,6 +262,7 @@ static void simplify_alu(struct ir *i, const struct known *k)
 			i->kind == BPF_OR || i->kind == BPF_XOR;
 	int64_t imm;
 
+	i->flags &= ~IR_EXACT; /* found out anew */
 	if (i->operand == IR_REG && commutes && is_imm(k, i->a, i->w, &imm)) {
 		i->a = i->b;
 		i->b = NO_REG;
@@ -281,6 +281,8 @@ static void simplify_alu(struct ir *i, const struct known *k)
 	bbits = i->operand == IR_REG ? k->bits[i->b]
 		: i->imm >= 0        ? (i->imm ? 64 - (unsigned)__builtin_clzll(i->imm) : 1)
 				     : 64;
+	if (i->kind == BPF_ADD && abits <= 31 && bbits <= 31)
+		narrow(i);
 	if (i->w && abits <= 32 && bbits <= 32) {
 		switch (i->kind) {
 		case BPF_DIV:
@@ -293,10 +295,6 @@ static void simplify_alu(struct ir *i, const struct known *k)
 		case BPF_XOR:
 			/* An immediate is sign-extended: 31 bits of it are ours. */
 			i->w = i->operand == IR_IMM && bbits > 31;
-			break;
-		case BPF_ADD:
-			if (abits <= 31 && bbits <= 31)
-				narrow(i);
 			break;
 		}
 	}

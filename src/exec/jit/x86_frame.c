@@ -304,7 +304,7 @@ void x86_lookup(struct x86 *c, const struct ir *i)
 	uint32_t miss, end;
 
 	skep_map_inline(map, &in);
-	x86_load(c, 4, false, true, RAX, x86_at(RSI, 0));
+	x86_load(c, 4, false, true, RAX, x86_address(c, i));
 	x86_alu_ri(c, ALU_CMP, false, RAX, (int32_t)in.max_entries);
 	miss = x86_skip(c, CC_AE);
 	if (in.elem_size & (in.elem_size - 1)) {
@@ -315,7 +315,9 @@ void x86_lookup(struct x86 *c, const struct ir *i)
 	}
 	if (in.cpu_stride) {
 		x86_load(c, 4, false, true, TMP, x86_at(c->env, offsetof(struct skep_env, cpu)));
-		if (in.cpu_stride <= INT32_MAX) {
+		if (!(in.cpu_stride & (in.cpu_stride - 1))) {
+			x86_shift_ri(c, SH_SHL, true, TMP, (uint8_t)__builtin_ctzll(in.cpu_stride));
+		} else if (in.cpu_stride <= INT32_MAX) {
 			x86_op_rr(c, 0x69, true, TMP, TMP);
 			x86_imm32(c, (int32_t)in.cpu_stride);
 		} else {
