@@ -116,6 +116,12 @@ struct skep_packet {
  * type takes no packets. */
 SKEP_API long skep_run_packets(struct skep_runner *runner, struct skep_packet *packets, uint32_t n);
 
+/* Where copies go that a program sends with bpf_clone_redirect(): to copy->out_ifindex. The copy
+ * is the callee's to change, headroom included, until it returns 0 or -errno. Without this (send
+ * NULL) a runner knows no interfaces and the program is told -EINVAL. */
+SKEP_API void skep_runner_on_clone(struct skep_runner *runner,
+				   int (*send)(void *arg, struct skep_packet *copy), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

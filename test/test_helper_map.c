@@ -342,6 +342,134 @@ static void test_for_each(void **state)
 	print_message("ran: helper_for_each %u\n", n);
 }
 
+/* ---- Redirects and events ---- */
+
+static int one_call(struct side *s, uint32_t type, int map, const uint64_t *arg, int32_t id)
+{
+	struct code c = {.n = 0};
+	uint8_t data[100] = {0};
+	uint32_t retval = 0;
+	int fd;
+
+	/* redirect_map(map, arg, arg), perf_event_output(ctx, map, arg, stack, size) */
+	if (id == BPF_FUNC_redirect_map) {
+		add(&c, BPF_LD | BPF_IMM | BPF_DW, 1, BPF_PSEUDO_MAP_FD, 0, map);
+		add(&c, 0, 0, 0, 0, 0);
+		add(&c, BPF_LD | BPF_IMM | BPF_DW, 2, 0, 0, (int32_t)arg[0]);
+		add(&c, 0, 0, 0, 0, (int32_t)(arg[0] >> 32));
+	} else {
+		add(&c, BPF_LD | BPF_IMM | BPF_DW, 2, BPF_PSEUDO_MAP_FD, 0, map);
+		add(&c, 0, 0, 0, 0, 0);
+		add(&c, BPF_ST | BPF_MEM | BPF_DW, 10, 0, -8, 1);
+		stack_ptr(&c, 4, -8);
+		add(&c, BPF_ALU64 | BPF_MOV | BPF_K, 5, 0, 0, (int32_t)arg[0]);
+	}
+	add(&c, BPF_LD | BPF_IMM | BPF_DW, 3, 0, 0, (int32_t)arg[1]);
+	add(&c, 0, 0, 0, 0, (int32_t)(arg[1] >> 32));
+	add(&c, BPF_JMP | BPF_CALL, 0, 0, 0, id);
+	add(&c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+	if (side_load(s, type, c.insns, c.n, "GPL", &fd))
+		fail_msg("%.3000s", s->log);
+	assert_int_equal(side_run_packet(s, fd, data, sizeof(data), &retval), 0);
+	close(fd);
+	return (int)retval;
+}
+
+static int target_map(struct side *s, uint32_t type)
+{
+	int fd = side_map(s, type, 4, 4, 4);
+	uint32_t key = 1, ifindex = 1;
+	union bpf_attr attr = {
+		.map_fd = (uint32_t)fd, .key = (uintptr_t)&key, .value = (uintptr_t)&ifindex};
+
+	assert_true(fd >= 0);
+	if (type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		assert_int_equal(side_bpf(s, BPF_MAP_UPDATE_ELEM, &attr), 0);
+	return fd;
+}
+
+static void test_redirect_map(void **state)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH};
+	static const uint64_t keys[] = {0, 1, 3, 4, 1000, UINT32_MAX, 1ull << 32, (1ull << 32) + 1};
+	static const uint64_t fl[] = {0, 1, 2, 3, 4, 7, 8, 16, 9, 24, 25, 1ull << 32, UINT64_MAX};
+	uint32_t n = 0;
+
+	if (!ours.skep)
+		skip();
+	for (int t = 0; t < 2; t++) {
+		int maps[2] = {target_map(&kernel, types[t]), target_map(&ours, types[t])};
+
+		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+			for (size_t f = 0; f < sizeof(fl) / sizeof(fl[0]); f++, n++) {
+				const uint64_t arg[] = {keys[k], fl[f]};
+				int a = one_call(&kernel, BPF_PROG_TYPE_XDP, maps[0], arg,
+						 BPF_FUNC_redirect_map);
+				int b = one_call(&ours, BPF_PROG_TYPE_XDP, maps[1], arg,
+						 BPF_FUNC_redirect_map);
+
+				if (a != b)
+					fail_msg("map type %u, key %#llx, flags %#llx: kernel %d, "
+						 "skep %d",
+						 types[t], (unsigned long long)keys[k],
+						 (unsigned long long)fl[f], a, b);
+			}
+		}
+		close(maps[0]);
+		close(maps[1]);
+	}
+	print_message("ran: helper_redirect_map %u\n", n);
+}
+
+/* Nobody reads: which of the errors comes first is what can be compared. */
+static void test_perf_output(void **state)
+{
+	static const uint32_t types[] = {BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS,
+					 BPF_PROG_TYPE_SOCKET_FILTER};
+	static const uint64_t fl[] = {0,
+				      1,
+				      3,
+				      4,
+				      100,
+				      UINT32_MAX,
+				      1ull << 32,
+				      86ull << 32,
+				      100ull << 32,
+				      101ull << 32,
+				      (101ull << 32) + 9,
+				      (100ull << 32) + UINT32_MAX,
+				      0xfffffull << 32,
+				      1ull << 52,
+				      UINT64_MAX};
+	int maps[2];
+	uint32_t n = 0;
+
+	if (!ours.skep)
+		skip();
+	maps[0] = target_map(&kernel, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	maps[1] = target_map(&ours, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	for (size_t t = 0; t < 3; t++) {
+		for (size_t f = 0; f < sizeof(fl) / sizeof(fl[0]); f++) {
+			for (uint64_t size = 0; size <= 8; size += 4, n++) {
+				const uint64_t arg[] = {size, fl[f]};
+				int a = one_call(&kernel, types[t], maps[0], arg,
+						 BPF_FUNC_perf_event_output);
+				int b = one_call(&ours, types[t], maps[1], arg,
+						 BPF_FUNC_perf_event_output);
+
+				if (a != b)
+					fail_msg("program type %u, flags %#llx, size %d: kernel "
+						 "%d, skep %d",
+						 types[t], (unsigned long long)fl[f], (int)size, a,
+						 b);
+			}
+		}
+	}
+	close(maps[0]);
+	close(maps[1]);
+	print_message("ran: helper_perf_output %u\n", n);
+}
+
 /* ---- Which maps sleepable programs may use ---- */
 
 static void test_sleepable(void **state)
@@ -393,8 +521,8 @@ static void test_sleepable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_operations),
-		cmocka_unit_test(test_for_each),
+		cmocka_unit_test(test_operations),   cmocka_unit_test(test_for_each),
+		cmocka_unit_test(test_redirect_map), cmocka_unit_test(test_perf_output),
 		cmocka_unit_test(test_sleepable),
 	};
 

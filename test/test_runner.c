@@ -415,6 +415,59 @@ static void test_holds(void **state)
 	skep_close(f.skep);
 }
 
+/* ---- Copies ---- */
+
+static struct skep_packet copies[8];
+static uint32_t ncopies;
+
+static int take_copy(void *arg, struct skep_packet *copy)
+{
+	assert_ptr_equal(arg, &ncopies);
+	if (copy->out_ifindex == 6)
+		return -ENETDOWN;
+	copies[ncopies++] = *copy;
+	/* Its headroom is there to be used. */
+	memset(copy->buf, 0xee, copy->off);
+	assert_int_equal(copy->buf[copy->off], copy->vlan_tci ? 128 + copy->mark : 0);
+	return 0;
+}
+
+static void test_clone(void **state)
+{
+	struct fixture f;
+	int fd;
+
+	open_instance(&f, 0);
+	fd = load(&f, BPF_PROG_TYPE_SCHED_CLS, "r2 = 5; r3 = 0; call #13; exit");
+	assert_int_equal(skep_run_packets(f.runner, f.p, 1), 1);
+	assert_int_equal((int)f.p[0].verdict, -EINVAL);
+	skep_runner_on_clone(f.runner, take_copy, &ncopies);
+	for (uint32_t i = 0; i < 4; i++) {
+		f.p[i].mark = i;
+		f.p[i].vlan_proto = 0x0081;
+		f.p[i].vlan_tci = 7;
+	}
+	assert_int_equal(skep_run_packets(f.runner, f.p, 4), 4);
+	assert_int_equal(ncopies, 4);
+	for (uint32_t i = 0; i < 4; i++) {
+		assert_int_equal(f.p[i].verdict, 0);
+		assert_int_equal(copies[i].len, FRAME);
+		assert_int_equal(copies[i].out_ifindex, 5);
+		assert_int_equal(copies[i].vlan_tci, 7);
+		assert_int_equal(f.buf[i][0], (uint8_t)i);
+	}
+	skep_runner_on_clone(f.runner, NULL, NULL);
+	assert_int_equal(skep_run_packets(f.runner, f.p, 1), 1);
+	assert_int_equal((int)f.p[0].verdict, -EINVAL);
+	finish(&f, fd);
+	open_instance(&f, 0);
+	fd = load(&f, BPF_PROG_TYPE_SCHED_CLS, "r2 = 6; r3 = 0; call #13; exit");
+	skep_runner_on_clone(f.runner, take_copy, &ncopies);
+	assert_int_equal(skep_run_packets(f.runner, f.p, 1), 1);
+	assert_int_equal((int)f.p[0].verdict, -ENETDOWN);
+	finish(&f, fd);
+}
+
 /* ---- Frames of any length in memory of any size ---- */
 
 struct tight {
@@ -532,6 +585,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_statistics),
 		cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_any_length),
 	};
 

@@ -62,6 +62,7 @@ void skep_env_close(struct skep_env *env)
 	env->prog = NULL;
 	env->call = NULL;
 	env->clone = NULL;
+	env->clone_arg = NULL;
 	env->ctx = NULL;
 	env->checker = NULL;
 	env->jit_stack = NULL;

@@ -77,6 +77,24 @@ static void judge(const struct skep_wire *w, struct skep_wire_stats *s, struct s
 	}
 }
 
+/* What bpf_clone_redirect() sends: out of either port, at once. */
+static int send_clone(void *arg, struct skep_packet *copy)
+{
+	const struct skep_wire *w = arg;
+	struct outbox box = {.n = 0};
+	struct skep_port *port = NULL;
+
+	if (copy->out_ifindex == skep_port_ifindex(w->a))
+		port = w->a;
+	else if (copy->out_ifindex == skep_port_ifindex(w->b))
+		port = w->b;
+	if (!port)
+		return -EINVAL;
+	put(&box, copy);
+	flush(port, &box);
+	return 0;
+}
+
 /* One batch from A through the program. False: nothing waited. */
 static bool forward(const struct skep_wire *w, struct skep_wire_stats *s)
 {
@@ -151,6 +169,8 @@ int skep_wire_run(const struct skep_wire *w, struct skep_wire_stats *s)
 	int err = 0;
 
 	memset(s, 0, sizeof(*s));
+	if (w->runner && w->b)
+		skep_runner_on_clone(w->runner, send_clone, (void *)w);
 	while (!err && !(w->stop && *w->stop)) {
 		bool busy = false;
 
@@ -171,6 +191,8 @@ int skep_wire_run(const struct skep_wire *w, struct skep_wire_stats *s)
 		if (w->duration_ns && now - start >= w->duration_ns)
 			break;
 	}
+	if (w->runner)
+		skep_runner_on_clone(w->runner, NULL, NULL);
 	totals(w, s, start);
 	return err;
 }

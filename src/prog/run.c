@@ -2,6 +2,7 @@
 /* Runners: a program over many packets in the caller's memory. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "prog/run.h"
 #include "prog/skb.h"
@@ -14,6 +15,8 @@ struct skep_runner {
 		struct skep_xdp xdp;
 		struct skep_skb skb;
 	} ctx;
+	int (*send)(void *arg, struct skep_packet *copy);
+	void *send_arg;
 };
 
 #define RW (SKEP_REGION_READ | SKEP_REGION_WRITE)
@@ -138,6 +141,47 @@ void skep_runner_close(struct skep_runner *runner)
 	skep_session_close(&runner->session);
 	skep_object_put(&prog->obj);
 	free(runner);
+}
+
+#define CLONE_HEADROOM 64u
+
+/* Gives a copy of the packet away. */
+static int clone_packet(struct skep_env *env, const struct skep_skb *skb, uint32_t ifindex,
+			uint64_t flags)
+{
+	struct skep_runner *runner = env->clone_arg;
+	uint32_t len = (uint32_t)(skb->data_end - skb->mac);
+	struct skep_packet copy = {.cap = CLONE_HEADROOM + len,
+				   .off = CLONE_HEADROOM,
+				   .len = len,
+				   .out_ifindex = ifindex,
+				   .ifindex = skb->ingress_ifindex,
+				   .tstamp = skb->tstamp,
+				   .vlan_proto = skb->vlan_proto,
+				   .vlan_tci = skb->vlan_tci,
+				   .mark = skb->mark,
+				   .hash = skb->hash};
+	int err;
+
+	/* There is no way in to an interface, only out of it. */
+	if (flags)
+		return -EOPNOTSUPP;
+	copy.buf = malloc(copy.cap);
+	if (!copy.buf)
+		return -ENOMEM;
+	memcpy(copy.buf + copy.off, skb->mac, len);
+	err = runner->send(runner->send_arg, &copy);
+	free(copy.buf);
+	return err;
+}
+
+void skep_runner_on_clone(struct skep_runner *runner,
+			  int (*send)(void *arg, struct skep_packet *copy), void *arg)
+{
+	runner->send = send;
+	runner->send_arg = arg;
+	runner->session.env->clone = send ? clone_packet : NULL;
+	runner->session.env->clone_arg = runner;
 }
 
 long skep_run_packets(struct skep_runner *runner, struct skep_packet *packets, uint32_t n)
