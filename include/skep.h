@@ -71,7 +71,9 @@ struct skep_opts {
 SKEP_API int skep_open(struct skep **out, const struct skep_opts *opts);
 
 /* Ends an instance: handles that are still open answer ENOTCONN from now on,
- * memory that others have mapped stays theirs. NULL is allowed. */
+ * memory that others have mapped stays theirs. NULL is allowed. An instance belongs
+ * to the process that opened it: in a forked child this only ends the child's use
+ * of it. While runners are open, calls with the instance still answer (ENOTCONN). */
 SKEP_API void skep_close(struct skep *skep);
 
 /* bpf(2): a result >= 0 (often a descriptor, which the caller owns and closes

@@ -310,6 +310,9 @@ static void test_fork(void **state)
 		ok &= !get(skep, fd);
 		if (read(go[0], &c, 1))
 			ok = 0;
+		/* Its closing is its own affair. */
+		skep_close(skep);
+		ok &= get(skep, fd) == -ENOTCONN;
 		_exit(ok ? 0 : 1);
 	}
 	close(go[0]);

@@ -115,6 +115,10 @@ void skep_close(struct skep *skep)
 {
 	if (!skep || atomic_exchange(&skep->closed, true))
 		return;
+	/* A forked child has a copy, and locks in it may be held for ever. It goes with the
+	 * process; what the copy names (pins, objects) is the parent's. */
+	if (skep_forked(skep))
+		return;
 	skep_sys_close(skep);
 	skep_handles_drop(skep);
 	skep_defer_poll(skep);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All that the core asks of the operating system. One file per system
- * implements it (linux.c). Errors are -errno.
+ * implements it (linux*.c). Errors are -errno.
  */
 #ifndef SKEP_OS_H
 #define SKEP_OS_H
