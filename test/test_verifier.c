@@ -23,7 +23,7 @@
 #include "vasm.h"
 #include "verifier_cases.h"
 
-#define LOG_SIZE (8u << 20)
+#define LOG_SIZE  (8u << 20)
 #define MAX_INSNS 70000
 
 struct side {
@@ -63,8 +63,8 @@ static uint32_t str(struct btf_blob *b, const char *s)
 	return at;
 }
 
-static uint32_t type(struct btf_blob *b, const char *name, uint32_t kind, uint32_t vlen, uint32_t size,
-		     const uint32_t *extra, unsigned n)
+static uint32_t type(struct btf_blob *b, const char *name, uint32_t kind, uint32_t vlen,
+		     uint32_t size, const uint32_t *extra, unsigned n)
 {
 	b->types[b->ntypes++] = *name ? str(b, name) : 0;
 	b->types[b->ntypes++] = kind << 24 | vlen;
@@ -84,30 +84,30 @@ static size_t make_btf(char *out)
 	b->nstr = 1;
 	b->next_id = 1;
 	e[0] = 1u << 24 | 32;
-	type(b, "int", BTF_KIND_INT, 0, 4, e, 1);				  /* 1 */
-	type(b, "", BTF_KIND_FUNC_PROTO, 0, 1, NULL, 0);			  /* 2: int (void) */
-	type(b, "prog", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 2, NULL, 0);		  /* 3 */
-	type(b, "sub", BTF_KIND_FUNC, BTF_FUNC_STATIC, 2, NULL, 0);		  /* 4 */
+	type(b, "int", BTF_KIND_INT, 0, 4, e, 1); /* 1 */
+	type(b, "", BTF_KIND_FUNC_PROTO, 0, 1, NULL, 0); /* 2: int (void) */
+	type(b, "prog", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 2, NULL, 0); /* 3 */
+	type(b, "sub", BTF_KIND_FUNC, BTF_FUNC_STATIC, 2, NULL, 0); /* 4 */
 	e[0] = str(b, "a"), e[1] = 1;
-	type(b, "", BTF_KIND_FUNC_PROTO, 1, 1, e, 2);				  /* 5: int (int) */
-	type(b, "gnum", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 5, NULL, 0);		  /* 6 */
-	type(b, "", BTF_KIND_PTR, 0, 1, NULL, 0);				  /* 7: int * */
+	type(b, "", BTF_KIND_FUNC_PROTO, 1, 1, e, 2); /* 5: int (int) */
+	type(b, "gnum", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 5, NULL, 0); /* 6 */
+	type(b, "", BTF_KIND_PTR, 0, 1, NULL, 0); /* 7: int * */
 	e[1] = 7;
-	type(b, "", BTF_KIND_FUNC_PROTO, 1, 1, e, 2);				  /* 8: int (int *) */
-	type(b, "gptr", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 8, NULL, 0);		  /* 9 */
+	type(b, "", BTF_KIND_FUNC_PROTO, 1, 1, e, 2); /* 8: int (int *) */
+	type(b, "gptr", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 8, NULL, 0); /* 9 */
 	e[0] = str(b, "data"), e[1] = 1, e[2] = 0;
-	type(b, "xdp_md", BTF_KIND_STRUCT, 1, 4, e, 3);				  /* 10 */
-	type(b, "", BTF_KIND_PTR, 0, 10, NULL, 0);				  /* 11 */
+	type(b, "xdp_md", BTF_KIND_STRUCT, 1, 4, e, 3); /* 10 */
+	type(b, "", BTF_KIND_PTR, 0, 10, NULL, 0); /* 11 */
 	e[0] = str(b, "ctx"), e[1] = 11;
-	type(b, "", BTF_KIND_FUNC_PROTO, 1, 1, e, 2);				  /* 12 */
-	type(b, "gctx", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 12, NULL, 0);		  /* 13 */
+	type(b, "", BTF_KIND_FUNC_PROTO, 1, 1, e, 2); /* 12 */
+	type(b, "gctx", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 12, NULL, 0); /* 13 */
 	e[0] = str(b, "val"), e[1] = 1, e[2] = 0;
-	type(b, "bpf_spin_lock", BTF_KIND_STRUCT, 1, 4, e, 3);			  /* 14 */
+	type(b, "bpf_spin_lock", BTF_KIND_STRUCT, 1, 4, e, 3); /* 14 */
 	e[0] = str(b, "cnt"), e[1] = 1, e[2] = 0;
 	e[3] = str(b, "lock"), e[4] = 14, e[5] = 32;
-	type(b, "val", BTF_KIND_STRUCT, 2, 8, e, 6);				  /* 15 */
-	type(b, "gvoid", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 17, NULL, 0);		  /* 16 */
-	type(b, "", BTF_KIND_FUNC_PROTO, 0, 0, NULL, 0);			  /* 17: void (void) */
+	type(b, "val", BTF_KIND_STRUCT, 2, 8, e, 6); /* 15 */
+	type(b, "gvoid", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 17, NULL, 0); /* 16 */
+	type(b, "", BTF_KIND_FUNC_PROTO, 0, 0, NULL, 0); /* 17: void (void) */
 	b->hdr = (struct btf_header){.magic = BTF_MAGIC, .version = 1, .hdr_len = sizeof(b->hdr)};
 	b->hdr.type_len = b->ntypes * 4;
 	b->hdr.str_off = b->hdr.type_len;
@@ -124,7 +124,8 @@ static size_t make_btf(char *out)
 
 static void open_side(struct side *s)
 {
-	static const char values[] = "num %d\0\0\1\0\0\0\2\0\0\0\377\377\377\377\0\0\0\0\0\0\0\0\0\0\0\0";
+	static const char values[] =
+		"num %d\0\0\1\0\0\0\2\0\0\0\377\377\377\377\0\0\0\0\0\0\0\0\0\0\0\0";
 	char blob[4096];
 	uint32_t zero = 0;
 	union bpf_attr a;
@@ -153,7 +154,8 @@ static void open_side(struct side *s)
 		}
 		s->maps[i] = (int)call(s, BPF_MAP_CREATE, &a);
 		if (s->maps[i] < 0)
-			fail_msg("map %u: %s on %s", i, strerror(-s->maps[i]), s->skep ? "skep" : "kernel");
+			fail_msg("map %u: %s on %s", i, strerror(-s->maps[i]),
+				 s->skep ? "skep" : "kernel");
 		if (!m->frozen)
 			continue;
 		memset(&a, 0, sizeof(a));
@@ -220,7 +222,8 @@ static void load(struct side *s, const struct vcase *c)
 		info[k].type_id = c->funcs[k];
 		for (int at = 1; at < n && k + 1 < 4 && c->funcs[k + 1]; at++)
 			for (int i = 0; i < n; i++) {
-				bool f = (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg == 1) ||
+				bool f = (insns[i].code == (BPF_JMP | BPF_CALL) &&
+					  insns[i].src_reg == 1) ||
 					 (insns[i].code == (BPF_LD | BPF_DW) &&
 					  insns[i].src_reg == BPF_PSEUDO_FUNC);
 
@@ -273,7 +276,8 @@ static long last_line(const char *log, char *buf, size_t size)
 static bool text_lines_skipped(const char *line)
 {
 	/* How far liveness got is told in an order of its own; addresses differ. */
-	return !strncmp(line, "(0)", 3) || !strncmp(line, "(1)", 3) || *line == '(' || strstr(line, "(18) r");
+	return !strncmp(line, "(0)", 3) || !strncmp(line, "(1)", 3) || *line == '(' ||
+	       strstr(line, "(18) r");
 }
 
 static bool same_log(const char *a, const char *b)
@@ -304,7 +308,8 @@ static bool same_log(const char *a, const char *b)
 static void test_against_kernel(void **state)
 {
 	struct side k = {0}, s = {0};
-	unsigned n = 0, verdicts = 0, errnos = 0, texts = 0, counts = 0, logs = 0, accepted = 0, known = 0;
+	unsigned n = 0, verdicts = 0, errnos = 0, texts = 0, counts = 0, logs = 0, accepted = 0,
+		 known = 0;
 	char mk[256], ms[256];
 
 	(void)state;
@@ -337,9 +342,10 @@ static void test_against_kernel(void **state)
 			continue;
 		}
 		if (k.ret != s.ret || (k.ret && strcmp(mk, ms)) || (!k.ret && pk != ps))
-			print_message("%s:\n  kernel %s, %ld insns: %s\n  skep   %s, %ld insns: %s\n", c->name,
-				      k.ret ? strerror((int)-k.ret) : "ok", pk, k.ret ? mk : "",
-				      s.ret ? strerror((int)-s.ret) : "ok", ps, s.ret ? ms : "");
+			print_message(
+				"%s:\n  kernel %s, %ld insns: %s\n  skep   %s, %ld insns: %s\n",
+				c->name, k.ret ? strerror((int)-k.ret) : "ok", pk, k.ret ? mk : "",
+				s.ret ? strerror((int)-s.ret) : "ok", ps, s.ret ? ms : "");
 		if (getenv("SKEP_TEST_LOGS") && !same_log(k.log, s.log))
 			print_message("---- %s ----\n%s---- skep ----\n%s", c->name, k.log, s.log);
 	}
@@ -347,7 +353,8 @@ static void test_against_kernel(void **state)
 	close_side(&s);
 	if (!n)
 		skip();
-	print_message("%u programs: %u verdicts agree (%u known differences), %u errnos, %u last messages; "
+	print_message("%u programs: %u verdicts agree (%u known differences), %u errnos, %u last "
+		      "messages; "
 		      "of %u accepted, %u walk as many instructions; %u logs equal line by line\n",
 		      n, verdicts, known, errnos, texts, accepted, counts, logs);
 	assert_int_equal(verdicts + known, n);

@@ -68,6 +68,7 @@ struct skep_sys;		/* what bpf(2) keeps between calls (bpf/sys.h) */
 struct skep_slots;	/* CPU slots, in a shared segment (exec/slot.c) */
 struct skep_parts;	/* participants (os/participant.h) */
 struct skep_btf;
+struct skep_verify_watch;
 struct skep_handles;	/* inotify, lock bytes (bpf/handle.c) */
 
 struct skep {
@@ -89,6 +90,7 @@ struct skep {
 	_Atomic uint64_t epoch;		/* rises with every skep_defer() */
 	struct skep_deferred *_Atomic deferred;
 	_Atomic uint64_t deferred_max;	/* largest epoch in that list */
+	const struct skep_verify_watch *watch; /* tests look at the verifier; else NULL */
 	_Atomic uint32_t stats_enabled;	/* holders of BPF_ENABLE_STATS */
 	pthread_mutex_t printk_lock;
 };

@@ -21,6 +21,8 @@
 #include "verifier/scalar.h"
 #include "verifier/verifier.h"
 
+struct venv;
+
 #define V_REGS        11
 #define V_FRAMES      SKEP_MAX_FRAMES
 #define V_SLOTS       (SKEP_STACK_SIZE / 8)
@@ -255,6 +257,15 @@ enum vwhy { /* classes of faults, for the explanation (explain.c) */
 	    W_NWHY,
 };
 
+/* For tests, which set it in struct skep: sees each state before its instruction is
+ * walked. exact: all numbers count when states are compared, so that every
+ * state that a run can be in lies in one that was walked. */
+struct skep_verify_watch {
+	void (*state)(void *arg, const struct venv *env, const struct vstate *st, uint32_t insn);
+	void *arg;
+	bool exact;
+};
+
 struct vpool {
 	struct vframe *frames;
 	struct vstate *states;
@@ -318,9 +329,7 @@ struct venv {
 	} idmap[600];
 	uint32_t nidmap;
 
-	/* Debugging: called with each state before an instruction is walked. */
-	void (*on_state)(void *arg, const struct vstate *st, uint32_t insn);
-	void *on_state_arg;
+	const struct skep_verify_watch *watch;
 };
 
 /* ---- state.c ---- */

@@ -375,8 +375,8 @@ int skep_v_walk(struct venv *env)
 				return err;
 		}
 		print_before(env);
-		if (env->on_state)
-			env->on_state(env->on_state_arg, env->cur, env->insn);
+		if (env->watch)
+			env->watch->state(env->watch->arg, env, env->cur, env->insn);
 		env->out[env->insn].seen = true;
 		next = env->insn + 1;
 		prev = env->insn;

@@ -327,6 +327,7 @@ int skep_verify(struct skep_prog *prog, const struct skep_verify_in *in,
 	env->n = in->ninsns;
 	env->priv = in->privileged;
 	env->why_reg = -1;
+	env->watch = prog->obj.skep ? prog->obj.skep->watch : NULL;
 	env->aux = calloc(env->n, sizeof(*env->aux));
 	env->out = calloc(env->n, sizeof(*env->out));
 	env->explored = calloc(env->n, sizeof(struct vstate *));
