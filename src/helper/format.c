@@ -174,62 +174,63 @@ static bool has_flag(const struct spec *spec, char flag)
 	return strchr(spec->flags, flag) != NULL;
 }
 
-/* Text padded with blanks to the width. */
-static void put_padded(struct out *o, const struct spec *spec, const char *text, size_t n)
+/* The kernel keeps a field's width in 16 bits and stays below when it is cut off. */
+static size_t width_of(const struct spec *spec)
 {
-	/* The kernel keeps a field's width in 24 bits, and limits it. */
-	size_t width = 0, pad;
+	size_t width = 0;
 
 	for (size_t i = 0; i < spec->width_len && width < INT16_MAX; i++)
 		width = width * 10 + (size_t)(spec->width[i] - '0');
-	if (width > INT16_MAX)
-		width = INT16_MAX;
-	pad = width > n ? width - n : 0;
-	if (has_flag(spec, '-'))
-		put(o, text, n);
-	for (; pad; pad--)
-		put(o, " ", 1);
-	if (!has_flag(spec, '-'))
-		put(o, text, n);
+	return width < INT16_MAX ? width : INT16_MAX;
 }
 
+static void put_many(struct out *o, char c, size_t n)
+{
+	for (; n; n--)
+		put(o, &c, 1);
+}
+
+/* Text padded with blanks to the width. */
+static void put_padded(struct out *o, const struct spec *spec, const char *text, size_t n)
+{
+	size_t width = width_of(spec), pad = width > n ? width - n : 0;
+
+	if (!has_flag(spec, '-'))
+		put_many(o, ' ', pad);
+	put(o, text, n);
+	if (has_flag(spec, '-'))
+		put_many(o, ' ', pad);
+}
+
+/* Sign and digits; zeros that pad go between them. */
 static void put_int(struct out *o, const struct spec *spec, uint64_t v)
 {
-	bool is_signed = spec->letter == 'd' || spec->letter == 'i';
-	char fmt[16] = "%", *f = fmt + 1, digits[32];
-	struct spec blanks = *spec;
-	size_t n;
+	bool is_signed = spec->letter == 'd' || spec->letter == 'i', negative;
+	char text[32], *digits = text;
+	size_t width = width_of(spec), n;
 
 	if (spec->bytes == 4)
 		v = is_signed ? (uint64_t)(int64_t)(int32_t)v : (uint32_t)v;
-	for (const char *flag = spec->flags; *flag; flag++) {
-		if ((*flag == '+' || *flag == ' ') && is_signed)
-			*f++ = *flag;
+	negative = is_signed && (int64_t)v < 0;
+	if (negative)
+		*digits++ = '-';
+	else if (is_signed && has_flag(spec, '+'))
+		*digits++ = '+';
+	else if (is_signed && has_flag(spec, ' '))
+		*digits++ = ' ';
+	n = (size_t)(digits - text);
+	n += (size_t)snprintf(digits, sizeof(text) - n,
+			      spec->letter == 'x'   ? "%llx"
+			      : spec->letter == 'X' ? "%llX"
+						    : "%llu",
+			      (unsigned long long)(negative ? -v : v));
+	if (!has_flag(spec, '0') || has_flag(spec, '-') || width <= n) {
+		put_padded(o, spec, text, n);
+		return;
 	}
-	if (has_flag(spec, '0') && !has_flag(spec, '-') && spec->width_len) {
-		/* Zeros go between sign and digits. */
-		size_t width = 0;
-
-		*f++ = '0';
-		for (size_t i = 0; i < spec->width_len && width < INT16_MAX; i++)
-			width = width * 10 + (size_t)(spec->width[i] - '0');
-		snprintf(f, sizeof(fmt) - 8, "%zu", width > INT16_MAX ? INT16_MAX : width);
-		f += strlen(f);
-		blanks.width_len = 0;
-	}
-	*f++ = 'l';
-	*f++ = 'l';
-	*f++ = spec->letter;
-	*f = 0;
-	if (blanks.width_len || !spec->width_len) {
-		n = (size_t)snprintf(digits, sizeof(digits), fmt, (unsigned long long)v);
-		put_padded(o, &blanks, digits, n);
-	} else {
-		char wide[INT16_MAX + 32];
-
-		n = (size_t)snprintf(wide, sizeof(wide), fmt, (unsigned long long)v);
-		put(o, wide, n);
-	}
+	put(o, text, (size_t)(digits - text));
+	put_many(o, '0', width - n);
+	put(o, digits, n - (size_t)(digits - text));
 }
 
 static int put_string(struct out *o, const struct spec *spec, uint64_t addr)
