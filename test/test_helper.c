@@ -161,11 +161,12 @@ enum {
 	VALUE,
 	VALUE_END,
 	FRAME_TOP,
+	PACKET,
 	KINDS
 };
-static const char *const kind_names[] = {"uninit",  "0",       "4",     "100000",   "-1",
-					 "unknown", "ctx",     "stack", "stack?",   "stack+3",
-					 "array",   "ringbuf", "value", "value+60", "r10"};
+static const char *const kind_names[] = {
+	"uninit", "0",       "4",     "100000",  "-1",    "unknown",  "ctx", "stack",
+	"stack?", "stack+3", "array", "ringbuf", "value", "value+60", "r10", "packet"};
 
 static void argument(struct code *c, const struct side *s, uint8_t reg, int kind)
 {
@@ -197,6 +198,9 @@ static void argument(struct code *c, const struct side *s, uint8_t reg, int kind
 			    : kind == STACK_ODD ? -61
 						: -128);
 		break;
+	case PACKET:
+		add(c, BPF_ALU64 | BPF_MOV | BPF_X, reg, 8, 0, 0);
+		break;
 	case MAP:
 	case RINGBUF:
 		add(c, BPF_LD | BPF_IMM | BPF_DW, reg, BPF_PSEUDO_MAP_FD, 0,
@@ -210,17 +214,44 @@ static void argument(struct code *c, const struct side *s, uint8_t reg, int kind
 	}
 }
 
-static void build(struct code *c, const struct side *s, uint32_t id, const int *kinds)
+/* R8: a packet of 64 bytes at least where the type can have one, else the stack. */
+static void packet_pointer(struct code *c, uint32_t type)
+{
+	bool xdp = type == BPF_PROG_TYPE_XDP;
+
+	if (!skep_prog_types[type].direct_packet) {
+		add(c, BPF_ALU64 | BPF_MOV | BPF_X, 8, 10, 0, 0);
+		add(c, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, -64);
+		return;
+	}
+	add(c, BPF_LDX | BPF_MEM | BPF_W, 8, 6,
+	    xdp ? offsetof(struct xdp_md, data) : offsetof(struct __sk_buff, data), 0);
+	add(c, BPF_LDX | BPF_MEM | BPF_W, 9, 6,
+	    xdp ? offsetof(struct xdp_md, data_end) : offsetof(struct __sk_buff, data_end), 0);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_X, 1, 8, 0, 0);
+	add(c, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, 64);
+	add(c, BPF_JMP | BPF_JLE | BPF_X, 1, 9, 2, 0);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
+	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
+/* touch: looks into the packet after the call, which the helper may have moved. */
+static void build(struct code *c, const struct side *s, uint32_t id, uint32_t type,
+		  const int *kinds, bool touch)
 {
 	c->n = 0;
 	add(c, BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0);
 	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_get_prandom_u32);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_X, 7, 0, 0, 0);
+	packet_pointer(c, type);
+	add(c, BPF_ALU64 | BPF_MOV | BPF_K, 1, 0, 0, 0);
 	for (int16_t at = -64; at < 0; at += 8)
 		add(c, BPF_ST | BPF_MEM | BPF_DW, 10, 0, at, 1);
 	for (uint8_t i = 0; i < 5; i++)
 		argument(c, s, i + 1, kinds[i]);
 	add(c, BPF_JMP | BPF_CALL, 0, 0, 0, (int32_t)id);
+	if (touch)
+		add(c, BPF_LDX | BPF_MEM | BPF_B, 0, 8, 0, 0);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
 	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
@@ -228,7 +259,8 @@ static void build(struct code *c, const struct side *s, uint32_t id, const int *
 /* A kind that has a chance to be right for the argument. */
 static int likely(uint16_t arg, uint64_t *seed)
 {
-	static const int mem[] = {STACK, VALUE, STACK_UNINIT, ZERO, VALUE_END, CTX, STACK_ODD};
+	static const int mem[] = {STACK,     VALUE, STACK_UNINIT, ZERO,
+				  VALUE_END, CTX,   STACK_ODD,    PACKET};
 	uint64_t r = test_random(seed);
 
 	switch (arg & SKEP_ARG_KIND) {
@@ -245,7 +277,7 @@ static int likely(uint16_t arg, uint64_t *seed)
 	case SKEP_ARG_ALLOC_SIZE_OR_ZERO:
 		return r % 2 ? SMALL : (int)(ZERO + r / 2 % 5);
 	default:
-		return mem[r % 7];
+		return mem[r % 8];
 	}
 }
 
@@ -273,6 +305,7 @@ static bool same(long theirs, long answer)
 static void one_call(uint32_t id, uint32_t type, uint64_t *seed, uint32_t *accepted,
 		     uint32_t *differ)
 {
+	bool touch = test_random(seed) & 1;
 	int kinds[5];
 	struct code c;
 	long theirs, answer;
@@ -284,9 +317,9 @@ static void one_call(uint32_t id, uint32_t type, uint64_t *seed, uint32_t *accep
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), " %s",
 			 kind_names[kinds[i]]);
 	}
-	build(&c, &kernel, id, kinds);
+	build(&c, &kernel, id, type, kinds, touch);
 	theirs = side_load(&kernel, type, c.insns, c.n, "GPL", NULL);
-	build(&c, &ours, id, kinds);
+	build(&c, &ours, id, type, kinds, touch);
 	answer = side_load(&ours, type, c.insns, c.n, "GPL", NULL);
 	*accepted += !theirs;
 	if (same(theirs, answer))

@@ -282,6 +282,54 @@ static void test_snprintf(void **state)
 	done("helper_snprintf");
 }
 
+/* Arguments that are the same on both sides: small numbers, which %s takes for bad addresses. */
+static void build_numbers(struct code *c, struct side *s, void *arg)
+{
+	struct format f = *(struct format *)arg;
+
+	for (int i = 0; i < f.nargs; i++)
+		f.args[i] = (f.args[i] & 0xff) * (i & 1 ? -7ull : 3);
+	build_snprintf(c, s, &f);
+}
+
+/* Any pieces after each other: most are good, and all that follows them may not be. */
+static void test_random_formats(void **state)
+{
+	static const char *const pieces[] = {
+		"%",   "0",    "-",  "+",   " ",  "1",  "7",   "12",    "d",      "i",   "u",
+		"x",   "X",    "ld", "llu", "lx", "s",  "c",   "p",     "px",     "pI4", "pi6",
+		"pks", "text", ",",  "%%",  "%d", "%s", "%5d", "%-7lx", "%020llu"};
+	uint64_t seed = 11;
+
+	if (!ours.skep)
+		skip();
+	for (uint32_t i = 0; i < test_scale(600); i++) {
+		struct format f = {.nargs = (int)(test_random(&seed) % 5)};
+		char fmt[128] = "", what[200];
+
+		for (uint64_t n = test_random(&seed) % 8; n; n--) {
+			uint64_t r = test_random(&seed);
+
+			/* Conversions are what is looked for: every other piece starts one. */
+			if (r & 1)
+				strcat(fmt, "%");
+			strcat(fmt, pieces[(r >> 8) % (sizeof(pieces) / sizeof(pieces[0]))]);
+		}
+		/* A plain %p prints another number on each side. */
+		for (char *p = strstr(fmt, "%p"); p; p = strstr(p + 1, "%p")) {
+			if (!strchr("xIi", p[2]) || !p[2])
+				p[1] = 'd';
+		}
+		f.fmt = fmt;
+		for (int k = 0; k < f.nargs; k++)
+			f.args[k] = P(test_random(&seed) % 2 ? TEXT : LONG);
+		f.size = (uint32_t)(test_random(&seed) % 120) + 1;
+		snprintf(what, sizeof(what), "snprintf \"%s\", %d arguments", fmt, f.nargs);
+		both(build_numbers, &f, what);
+	}
+	done("helper_random_formats");
+}
+
 /* ---- Numbers and text ---- */
 
 struct text {
@@ -665,10 +713,11 @@ static void test_clocks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_snprintf), cmocka_unit_test(test_strto),
-		cmocka_unit_test(test_strncmp),  cmocka_unit_test(test_probe),
-		cmocka_unit_test(test_task),     cmocka_unit_test(test_loop),
-		cmocka_unit_test(test_printk),   cmocka_unit_test(test_clocks),
+		cmocka_unit_test(test_snprintf), cmocka_unit_test(test_random_formats),
+		cmocka_unit_test(test_strto),    cmocka_unit_test(test_strncmp),
+		cmocka_unit_test(test_probe),    cmocka_unit_test(test_task),
+		cmocka_unit_test(test_loop),     cmocka_unit_test(test_printk),
+		cmocka_unit_test(test_clocks),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
