@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* BTF_LOAD with any bytes, and the descriptions that come back. */
+/* BTF_LOAD with any bytes; the descriptions that come back; values printed through every type. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -7,9 +7,34 @@
 #include <unistd.h>
 
 #include "bpf/uapi.h"
+#include "btf/btf.h"
+#include "map/map.h"
 #include "skep.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void nowhere(void *arg, const char *text, size_t len) {}
+
+static void print_all(const uint8_t *data, size_t size)
+{
+	struct skep_btf_sink sink = {nowhere, NULL};
+	struct skep_fields fields;
+	struct skep_btf *btf;
+
+	if (skep_btf_parse(data, (uint32_t)size, NULL, &btf))
+		return;
+	for (uint32_t id = 0; id < btf->ntypes; id++) {
+		int64_t need = skep_btf_size(btf, id);
+		skep_btf_fields(btf, id, &fields);
+		if (need < 0 || need > 4096)
+			continue;
+		void *value = calloc(1, (size_t)need + !need);
+		memcpy(value, data, size < (size_t)need ? size : (size_t)need);
+		skep_btf_print(btf, id, value, (size_t)need, id % 4, &sink);
+		free(value);
+	}
+	skep_btf_put(btf);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -35,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		attr.info.info = (uintptr_t)&info;
 		skep_bpf(skep, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr));
 		close((int)fd);
+		print_all(data, size);
 	}
 	return 0;
 }
