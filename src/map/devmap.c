@@ -305,9 +305,11 @@ static void rebuild(struct skep_map *map)
 	if (c->bump > map->max_entries)
 		c->bump = map->max_entries;
 	for (uint32_t i = 0; i < c->bump; i++) {
-		if (seen[i / 8] >> (i % 8) & 1)
+		struct elem *e = elem_at(map, i + 1);
+
+		if (!e || seen[i / 8] >> (i % 8) & 1)
 			continue;
-		d->elems[i].link = c->free;
+		e->link = c->free;
 		c->free = i + 1;
 		set_prog(map, i, NULL);
 	}
