@@ -184,6 +184,7 @@ fuzz: deps
 		mkdir -p build/fuzz/$$f && echo "$$f, $(FUZZ_SECONDS) s" && \
 		build/san-fuzzer-no-link-address-undefined/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
 			-print_final_stats=1 -artifact_prefix=build/fuzz/$$f- build/fuzz/$$f \
+			$$(ls -d fuzz/seeds/$$f 2>/dev/null) \
 			2>build/fuzz/$$f.log || { tail -40 build/fuzz/$$f.log; exit 1; }; \
 		grep -E 'number_of_executed|new_units' build/fuzz/$$f.log; \
 	done

@@ -31,7 +31,7 @@ static int add_packet(struct skep_capture *c, const struct pcap_pkthdr *h, const
 		c->packets = p;
 		*packets_cap = cap;
 	}
-	if (c->size + h->caplen > *data_cap) {
+	if (!c->data || c->size + h->caplen > *data_cap) {
 		uint64_t cap = (*data_cap + h->caplen) * 2 + 65536;
 		void *p = realloc(c->data, cap);
 
