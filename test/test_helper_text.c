@@ -38,6 +38,7 @@ static int teardown(void **state)
 struct code {
 	struct bpf_insn insns[256];
 	uint32_t n;
+	int map; /* the constants that it uses, if not 0 */
 	uint32_t callback; /* where a second function starts, 0: there is none */
 };
 
@@ -71,6 +72,13 @@ static void call(struct code *c, int32_t id)
 	add(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
+static int constants(struct code *c, struct side *s, const void *value, uint32_t size)
+{
+	c->map = side_const(s, value, size);
+	assert_true(c->map > 0);
+	return c->map;
+}
+
 #define CTX_SIZE 512
 
 /* Runs `build` on both sides. What it wrote into ctx is compared, and the result. */
@@ -96,6 +104,8 @@ static void both(void (*build)(struct code *c, struct side *s, void *arg), void 
 				    : side_load(sides[i], BPF_PROG_TYPE_SYSCALL, c.insns, c.n,
 						"GPL", &fd);
 		retval[i] = 0;
+		if (c.map)
+			close(c.map);
 		if (err[i])
 			continue;
 		err[i] = side_run(sides[i], fd, ctx[i], CTX_SIZE, &retval[i]);
@@ -146,8 +156,7 @@ static void build_snprintf(struct code *c, struct side *s, void *arg)
 
 	strcpy((char *)value, f->fmt);
 	memcpy(value + 512, data, sizeof(data));
-	fd = side_const(s, value, sizeof(value));
-	assert_true(fd >= 0);
+	fd = constants(c, s, value, sizeof(value));
 	for (int i = 0; i < f->nargs; i++) {
 		if ((f->args[i] & P(0)) == P(0))
 			map_ptr(c, 1, fd, 512 + (uint16_t)f->args[i]);
@@ -346,8 +355,7 @@ static void build_strto(struct code *c, struct side *s, void *arg)
 	int fd;
 
 	memcpy(value, t->text, t->len);
-	fd = side_const(s, value, sizeof(value));
-	assert_true(fd >= 0);
+	fd = constants(c, s, value, sizeof(value));
 	map_ptr(c, 1, fd, 0);
 	number(c, 2, t->len);
 	number(c, 3, t->flags);
@@ -446,8 +454,7 @@ static void build_strncmp(struct code *c, struct side *s, void *arg)
 
 	strcpy(value, p->a);
 	strcpy(value + 64, p->b);
-	fd = side_const(s, value, sizeof(value));
-	assert_true(fd >= 0);
+	fd = constants(c, s, value, sizeof(value));
 	map_ptr(c, 1, fd, 0);
 	number(c, 2, p->len);
 	map_ptr(c, 3, fd, 64);
@@ -488,8 +495,7 @@ static void build_probe(struct code *c, struct side *s, void *arg)
 
 	for (int i = 0; i < 128; i++)
 		value[i] = i % 23 == 22 ? 0 : (char)('a' + i % 23);
-	fd = side_const(s, value, sizeof(value));
-	assert_true(fd >= 0);
+	fd = constants(c, s, value, sizeof(value));
 	ctx_ptr(c, 1, 0);
 	number(c, 2, p->len);
 	if (p->fault)
