@@ -124,37 +124,32 @@ static bool grow(struct view *v, uint64_t *cap)
 
 static void read_keys(struct view *v, int fd)
 {
-	uint8_t *key = NULL;
 	uint64_t cap = 0, limit = bpf_map__max_entries(v->map);
+	uint8_t *key = malloc(v->key_size ? v->key_size : 1);
+	bool first = true;
 
-	/* Programs may go on changing a map: at most as many as it can hold. */
-	while (v->n <= limit) {
+	/* Programs may go on changing a map: at most as many steps as it can hold keys. */
+	for (uint64_t step = 0; key && step <= limit; step++) {
 		if (v->n == cap && !grow(v, &cap)) {
 			v->err = -ENOMEM;
-			return;
+			break;
 		}
-		key = v->n ? v->keys + (v->n - 1) * v->key_size : NULL;
-		if (bpf_map_get_next_key(fd, key, v->keys + v->n * v->key_size)) {
+		if (bpf_map_get_next_key(fd, first ? NULL : key, key)) {
 			if (errno != ENOENT)
 				v->err = -errno;
-			return;
+			break;
 		}
-		if (bpf_map_lookup_elem(fd, v->keys + v->n * v->key_size,
-					v->values + v->n * v->entry_value)) {
-			/* Empty slots of arrays of programs and maps; keys that just went. */
-			if (errno != ENOENT) {
-				v->err = -errno;
-				return;
-			}
-			memset(v->values + v->n * v->entry_value, 0, v->entry_value);
-			if (v->type != BPF_MAP_TYPE_PROG_ARRAY &&
-			    v->type != BPF_MAP_TYPE_ARRAY_OF_MAPS &&
-			    v->type != BPF_MAP_TYPE_DEVMAP && v->type != BPF_MAP_TYPE_XSKMAP &&
-			    v->type != BPF_MAP_TYPE_CPUMAP && v->type != BPF_MAP_TYPE_SOCKMAP)
-				continue;
+		first = false;
+		memcpy(v->keys + v->n * v->key_size, key, v->key_size);
+		if (!bpf_map_lookup_elem(fd, key, v->values + v->n * v->entry_value)) {
+			v->n++;
+		} else if (errno != ENOENT) {
+			v->err = -errno;
+			break;
 		}
-		v->n++;
+		/* ENOENT: an empty slot of an array of programs or maps, a key that just went. */
 	}
+	free(key);
 }
 
 static void read_index(struct view *v, int fd, uint64_t count)

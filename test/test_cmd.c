@@ -524,7 +524,7 @@ static void test_legacy_maps(void **state)
 		"map_flags,\n"
 		"	inner_map_idx, numa_node; };\n"
 		"struct bpf_map_def SEC(\"maps\") alpha = {BPF_MAP_TYPE_ARRAY, 4, 8, 2, 0, 0, 0};\n"
-		"struct bpf_map_def SEC(\"maps\") beta = {BPF_MAP_TYPE_HASH, 4, 8, 16,\n"
+		"static struct bpf_map_def SEC(\"maps\") beta = {BPF_MAP_TYPE_HASH, 4, 8, 16,\n"
 		"	BPF_F_NO_PREALLOC, 0, 0};\n"
 		"struct bpf_map_def SEC(\"maps\") outer = {BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 1, 0, "
 		"0, 0};\n"
@@ -878,6 +878,62 @@ static void test_perf_records(void **state)
 	}
 }
 
+/* Every kind of map can be shown; what is not there is not. */
+static void test_map_kinds(void **state)
+{
+	const char *prog = cmd_text(
+		"kinds.bpf.c",
+		"#include <linux/bpf.h>\n"
+		"#include <bpf/bpf_helpers.h>\n"
+		"struct inner { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, __u32); "
+		"__type(value, __u64); __uint(max_entries, 2); };\n"
+		"struct inner in1 SEC(\".maps\");\n"
+		"struct { __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS); __uint(key_size,4); "
+		"__uint(max_entries, 4); __array(values, struct inner); } outer SEC(\".maps\") = "
+		"{ .values = { [1] = &in1 } };\n"
+		"struct { __uint(type, BPF_MAP_TYPE_DEVMAP); "
+		"__uint(key_size,4);__uint(value_size,4); __uint(max_entries, 4);} dev "
+		"SEC(\".maps\");\n"
+		"struct { __uint(type, BPF_MAP_TYPE_STACK); __uint(value_size,4); "
+		"__uint(max_entries, 4);} st SEC(\".maps\");\n"
+		"struct { __uint(type, BPF_MAP_TYPE_BLOOM_FILTER); __uint(value_size,4); "
+		"__uint(max_entries, 4);} bl SEC(\".maps\");\n"
+		"struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); "
+		"__type(key,__u32);__type(value,__u64); __uint(max_entries, 400);} lru "
+		"SEC(\".maps\");\n"
+		"struct { __uint(type, BPF_MAP_TYPE_STACK_TRACE); "
+		"__uint(key_size,4);__uint(value_size,80); __uint(max_entries, 4);} trc "
+		"SEC(\".maps\");\n"
+		"SEC(\"xdp\") int p(struct xdp_md *ctx) { int one=1; __u64 v = 1; "
+		"bpf_map_push_elem(&st, &one, BPF_EXIST);bpf_map_push_elem(&bl, &one, 0); "
+		"bpf_map_update_elem(&lru,&one,&v,0); void *i = bpf_map_lookup_elem(&outer, "
+		"&one); if (i) { __u64 *n = bpf_map_lookup_elem(i, &one); if (n) (*n)++; } "
+		"return bpf_redirect_map(&dev, 0, XDP_PASS); }\n"
+		"char _license[] SEC(\"license\") = \"GPL\";\n");
+
+	EACH_RUNTIME(i)
+	{
+		const struct cmd_result *r;
+		const struct json_value *v;
+
+		r = skep_cmd("run %s -c %s --runtime %s", prog, capture(), runtimes[i]);
+		assert_int_equal(r->status, 0);
+		says(r->out, "dev (devmap, 0 of 4)");
+		says(r->out, "bl (bloom_filter)\n    can't be listed");
+		says(r->out, "outer (array_of_maps, 1 of 4)");
+		r = skep_cmd("run %s -c %s --json --runtime %s", prog, capture(), runtimes[i]);
+		v = json_parse(r->out);
+		assert_int_equal(json_count(v, "maps.outer"), 1);
+		assert_int_equal(json_number(v, "maps.outer.0.key"), 1);
+		assert_int_equal(json_number(v, "maps.in1.1.value"), 10);
+		assert_int_equal(json_number(v, "maps.st.0.value"), 1);
+		assert_int_equal(json_number(v, "maps.lru.0.value"), 1);
+		assert_int_equal(json_count(v, "maps.dev"), 0);
+		assert_int_equal(json_count(v, "maps.bl"), 0);
+		assert_int_equal(json_count(v, "maps.trc"), 0);
+	}
+}
+
 static int finish(void **state)
 {
 	printf("ran: cmd %d\n", ran);
@@ -908,6 +964,7 @@ int main(void)
 		cmocka_unit_test(test_vmlinux_h),
 		cmocka_unit_test(test_dump),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_map_kinds),
 		cmocka_unit_test(test_perf_records),
 		cmocka_unit_test(test_hostile_objects),
 	};

@@ -236,8 +236,10 @@ static void add_flags(struct job *j, struct skep_args *a)
 	static const char *const gcc[] = {"-O1", "-gbtf", "-mcpu=v3", "-mco-re", NULL};
 	static const char *const both[] = {"-D__TARGET_ARCH_" HOST_ARCH, "-D__" HOST_CPU "__",
 					   "-fno-stack-protector", NULL};
+	/* The last one is for sources that include "bpf_helpers.h", as they did before libbpf had a
+	 * folder of its own. */
 	static const char *const dirs[] = {"-idirafter", "/usr/include/" HOST_CPU "-linux-gnu",
-					   NULL};
+					   "-idirafter", "/usr/include/bpf", NULL};
 
 	add_all(a, j->gcc ? gcc : clang);
 	add_all(a, both);

@@ -27,6 +27,7 @@ struct legacy_map {
 	const char *name;
 	uint32_t off, size;
 	uint32_t w[W_MAX];
+	uint32_t sym; /* number of its symbol */
 	int var, def; /* BTF ids */
 };
 
@@ -97,7 +98,8 @@ static int find_symbols(struct trans *t)
 			return skep_fail(t->err, -E2BIG, NULL, "more than %d maps", MAX_MAPS);
 		t->maps[t->n++] = (struct legacy_map){.name = names + sym[k].st_name,
 						      .off = (uint32_t)sym[k].st_value,
-						      .size = (uint32_t)sym[k].st_size};
+						      .size = (uint32_t)sym[k].st_size,
+						      .sym = (uint32_t)k};
 	}
 	if (!t->n)
 		return skep_fail(t->err, -EINVAL, rewrite, "the section \"maps\" has no symbols");
@@ -277,6 +279,8 @@ static int reuse_datasec(struct trans *t, int sec)
 				"the BTF describes a map \"%.64s\" that the object does not hold",
 				vn ? vn : "");
 		var->type = (uint32_t)t->maps[k].def;
+		/* Static maps were allowed; see also globalize(). */
+		btf_var(var)->linkage = BTF_VAR_GLOBAL_ALLOCATED;
 		v[i].offset = t->maps[k].off;
 		v[i].size = t->maps[k].size;
 	}
@@ -328,6 +332,47 @@ static int build_btf(struct trans *t)
 	return sec > 0 ? reuse_datasec(t, sec) : new_datasec(t);
 }
 
+/* In the new image: symbols of static maps become global, as libbpf wants those of maps to be, and
+ * references to them, which name the section and leave the map's offset in the instruction,
+ * name the map. */
+static void globalize(const struct trans *t, uint8_t *p)
+{
+	for (uint32_t i = 1; i < t->eh->e_shnum; i++) {
+		const Elf64_Shdr *s = &t->sh[i];
+		Elf64_Sym *sym = (Elf64_Sym *)(p + s->sh_offset);
+
+		for (uint32_t k = 0; s->sh_type == SHT_SYMTAB && k < t->n; k++)
+			sym[t->maps[k].sym].st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT);
+	}
+	for (uint32_t i = 1; i < t->eh->e_shnum; i++) {
+		const Elf64_Shdr *s = &t->sh[i], *to, *syms;
+		Elf64_Rel *rel = (Elf64_Rel *)(p + s->sh_offset);
+
+		if (s->sh_type != SHT_REL || !(t->sh[s->sh_info].sh_flags & SHF_EXECINSTR))
+			continue;
+		to = &t->sh[s->sh_info];
+		syms = &t->sh[s->sh_link];
+		for (uint64_t r = 0; r < s->sh_size / sizeof(*rel); r++) {
+			uint64_t number = ELF64_R_SYM(rel[r].r_info);
+			const Elf64_Sym *sym = (const Elf64_Sym *)(p + syms->sh_offset) + number;
+			struct bpf_insn *in =
+				(struct bpf_insn *)(p + to->sh_offset + rel[r].r_offset);
+
+			if (sym->st_shndx != t->maps_sec ||
+			    ELF64_ST_TYPE(sym->st_info) != STT_SECTION)
+				continue;
+			for (uint32_t k = 0; k < t->n; k++) {
+				if (t->maps[k].off != sym->st_value + (uint32_t)in->imm)
+					continue;
+				rel[r].r_info = ELF64_R_INFO((uint64_t)t->maps[k].sym,
+							     ELF64_R_TYPE(rel[r].r_info));
+				in->imm = 0;
+				break;
+			}
+		}
+	}
+}
+
 static size_t up8(size_t n)
 {
 	return (n + 7) & ~(size_t)7;
@@ -354,6 +399,7 @@ static int write_image(struct trans *t, void **out, size_t *out_size)
 	if (!p)
 		return -ENOMEM;
 	memcpy(p, t->p, t->size);
+	globalize(t, p);
 	memcpy(p + at_btf, btf, btf_len);
 	memcpy(p + at_names, t->p + names->sh_offset, names->sh_size);
 	memcpy(p + at_names + names->sh_size, more, sizeof(more));
