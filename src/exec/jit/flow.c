@@ -225,7 +225,8 @@ void jit_liveness(struct jit *jit, const struct jit_func *f)
 	unsigned rounds = 0;
 
 	memset(&jit->live_in[f->start], 0, size);
-	while (liveness_round(jit, f)) {
+	/* Without a loop one round is all. */
+	while (liveness_round(jit, f) && f->has_loop) {
 		if (++rounds < MAX_ROUNDS)
 			continue;
 		/* Jumps back and forth without end: everything is live then. */
@@ -252,12 +253,13 @@ void jit_liveness(struct jit *jit, const struct jit_func *f)
 /* Rounded up, so that counting loops settle at once. */
 static uint8_t coarse(unsigned bits)
 {
-	static const uint8_t steps[] = {1, 7, 8, 15, 16, 24, 31, 32};
-
-	for (size_t i = 0; i < sizeof(steps); i++)
-		if (bits <= steps[i])
-			return steps[i];
-	return 64;
+	if (bits > 32)
+		return 64;
+	if (bits > 16)
+		return bits > 31 ? 32 : bits > 24 ? 31 : 24;
+	if (bits > 8)
+		return bits > 15 ? 16 : 15;
+	return bits > 7 ? 8 : bits > 1 ? 7 : 1;
 }
 
 static unsigned bits_of(uint64_t v)
@@ -345,9 +347,10 @@ void jit_bits_step(const struct ir *i, uint8_t *bits)
 	    (i->op == IR_MOV || i->op == IR_ALU || i->op == IR_NEG || i->op == IR_SEXT ||
 	     i->op == IR_ROL || i->op == IR_LOAD))
 		n = i->op == IR_LOAD && !(i->flags & IR_SIGNED) ? n : 32;
-	for (unsigned r = 0; writes; r++, writes >>= 1)
-		if (writes & 1)
-			bits[r] = coarse(n);
+	if (writes)
+		n = coarse(n);
+	for (; writes; writes &= writes - 1)
+		bits[__builtin_ctz(writes)] = (uint8_t)n;
 }
 
 static bool meet(uint8_t *into, const uint8_t *from)
@@ -371,7 +374,7 @@ void jit_bits(struct jit *jit, const struct jit_func *f)
 
 	/* Nothing is reached at first; 0 bits stand for that. */
 	memset(jit->bits_in[f->start], 0, size);
-	while (changed) {
+	while (changed && (f->has_loop || !rounds)) {
 		uint8_t bits[IR_REGS];
 
 		if (++rounds > MAX_ROUNDS) {

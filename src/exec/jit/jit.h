@@ -84,6 +84,7 @@ struct jit_func {
 	bool has_call; /* calls anything: the native stack must be aligned */
 	bool needs_env; /* calls helpers, or functions that do */
 	bool has_may_goto;
+	bool has_loop; /* something jumps backwards */
 	bool has_div; /* divisions that need fixed registers */
 	bool fp_escapes; /* R10 is used for more than accesses at constant offsets */
 	uint16_t used; /* IR registers that occur */

@@ -348,6 +348,8 @@ static void note_use(struct jit_func *f, const struct ir *i)
 			f->has_div = true;
 		break;
 	}
+	if (i->flags & IR_LOOP)
+		f->has_loop = true;
 	if (i->op == IR_CALL || i->op == IR_TAIL_CALL || i->op == IR_CPU || i->op == IR_LOOKUP)
 		f->needs_env = true;
 	if (i->a == IR_FP || i->b == IR_FP || i->dst == IR_FP || i->index == IR_FP)

@@ -13,6 +13,7 @@
 
 struct known {
 	uint8_t copy[IR_REGS]; /* the register that holds the same value; itself if none */
+	bool copied[IR_REGS]; /* another one may be a copy of it */
 	bool is_const[IR_REGS];
 	int64_t value[IR_REGS];
 	uint8_t bits[IR_REGS];
@@ -27,17 +28,21 @@ static void forget_all(struct known *k)
 {
 	for (int r = 0; r < IR_REGS; r++) {
 		k->copy[r] = r;
+		k->copied[r] = false;
 		k->is_const[r] = false;
 	}
 }
 
 static void forget(struct known *k, uint32_t writes)
 {
-	for (uint8_t r = 0; writes; r++, writes >>= 1) {
-		if (!(writes & 1))
-			continue;
+	for (; writes; writes &= writes - 1) {
+		uint8_t r = (uint8_t)__builtin_ctz(writes);
+
 		k->is_const[r] = false;
 		k->copy[r] = r;
+		if (!k->copied[r])
+			continue;
+		k->copied[r] = false;
 		for (uint8_t o = 0; o < IR_REGS; o++)
 			if (k->copy[o] == r)
 				k->copy[o] = o;
@@ -393,6 +398,7 @@ static void learn(const struct ir *i, struct known *k)
 	} else if (i->a != i->dst && (i->w || low_only)) {
 		/* Where only the low half is ever read, 32 bits are a full copy. */
 		k->copy[i->dst] = i->a;
+		k->copied[i->a] = true;
 	}
 }
 

@@ -79,6 +79,8 @@ struct x86 {
 	uint8_t saved[8]; /* callee-saved registers, in the order of pushing */
 	unsigned nsaved;
 	bool bmi2, movbe;
+	bool decided; /* which jumps are short */
+	int64_t shift; /* how far this instruction is from where it was */
 	bool broken; /* a distance does not fit: a bug, nothing is compiled */
 	bool moved; /* this round, something lay elsewhere than in the one before */
 	/* What the flags say, for the instruction that follows: the result of the last

@@ -368,26 +368,31 @@ void x86_probe(struct x86 *c, const struct ir *i)
 /* ---- Layout ---- */
 
 /*
- * Code is emitted repeatedly, without a buffer, until sizes settle: a jump is short
- * if its target was near enough in the round before. One that turns out not to be
- * (alignment can push things apart) stays long from then on, so it ends.
+ * Code is emitted repeatedly: first without a buffer, to learn how far jumps go.
+ * Forward distances are those of the round before, corrected by how much the code
+ * has moved up to here. The last of these rounds decides which jumps are short; one
+ * that turns out not to fit after all (alignment can push things apart) is long from
+ * then on, so it ends.
  */
 void x86_jump(struct x86 *c, struct ir *i, int cc)
 {
-	uint32_t here = c->len, target = c->jit->offsets[i->target];
-	int64_t near = (int64_t)target - (here + 2);
+	struct jit *jit = c->jit;
+	int64_t target = jit->offsets[i->target], near;
 
+	if (i->target > (uint32_t)(i - jit->ir))
+		target += c->shift;
+	near = target - ((int64_t)c->len + 2);
 	if (!(i->flags & IR_LONG) && near >= -128 && near <= 127) {
 		x86_byte(c, cc < 0 ? 0xeb : 0x70 | cc);
 		x86_byte(c, (uint8_t)near);
 		return;
 	}
-	if (c->buf)
+	if (c->decided)
 		i->flags |= IR_LONG;
 	if (cc >= 0)
 		x86_byte(c, 0x0f);
 	x86_byte(c, cc < 0 ? 0xe9 : 0x80 | cc);
-	x86_imm32(c, (int32_t)((int64_t)target - (c->len + 4)));
+	x86_imm32(c, (int32_t)(target - ((int64_t)c->len + 4)));
 }
 
 static bool is_fallthrough(const struct jit *jit, const struct ir *i, uint32_t n)
@@ -419,7 +424,8 @@ static void emit_func(struct x86 *c, uint32_t k)
 
 		if ((i->flags & IR_LOOP) && n != f->start)
 			x86_align(c, ALIGN, 10);
-		c->moved |= jit->offsets[n] != c->len;
+		c->shift = (int64_t)c->len - jit->offsets[n];
+		c->moved |= c->shift != 0;
 		jit->offsets[n] = c->len;
 		if (is_fallthrough(jit, i, n)) {
 			n++;
@@ -457,17 +463,15 @@ static void detect(struct x86 *c)
 	c->movbe = __get_cpuid(1, &a, &b, &cx, &d) && (cx & bit_MOVBE);
 }
 
-/* Rounds without a buffer, then one with it; it must come out as the one before. */
+/* Rounds without a buffer, then with it, until one comes out as the one before. */
 static int settle(struct x86 *c, struct skep_exec_mem *mem)
 {
 	uint32_t size;
 	int err;
 
-	for (int round = 0; round < 16; round++) {
-		emit_all(c);
-		if (!c->moved)
-			break;
-	}
+	emit_all(c);
+	c->decided = true;
+	emit_all(c);
 	size = c->len + c->len / 8 + 64;
 	err = skep_exec_alloc(mem, size);
 	if (err)
@@ -496,7 +500,7 @@ int jit_arch_emit(struct jit *jit, struct skep_code *code)
 	detect(&c);
 	c.pad = colour(jit->prog);
 	for (uint32_t n = 0; n <= jit->len; n++)
-		jit->offsets[n] = UINT32_MAX / 2;
+		jit->offsets[n] = 4 * n; /* a guess, to begin with */
 	err = settle(&c, mem);
 	if (err) {
 		free(mem);
