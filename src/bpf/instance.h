@@ -21,36 +21,43 @@
 #include "os/os.h"
 #include "skep.h"
 
-enum skep_kind { SKEP_KIND_NONE, SKEP_KIND_MAP, SKEP_KIND_PROG, SKEP_KIND_LINK, SKEP_KIND_BTF,
-		 SKEP_KIND_PERF /* reader of a perf event array (map/perf.c) */,
-		 SKEP_KIND_STATS /* a holder of BPF_ENABLE_STATS */, SKEP_KIND_MAX };
+enum skep_kind {
+	SKEP_KIND_NONE,
+	SKEP_KIND_MAP,
+	SKEP_KIND_PROG,
+	SKEP_KIND_LINK,
+	SKEP_KIND_BTF,
+	SKEP_KIND_PERF /* reader of a perf event array (map/perf.c) */,
+	SKEP_KIND_STATS /* a holder of BPF_ENABLE_STATS */,
+	SKEP_KIND_MAX
+};
 
 /* First member of every object. */
 struct skep_object {
 	struct skep *skep;
 	enum skep_kind kind;
-	uint32_t id;		/* from 1, rising, per kind; 0 once retired */
-	uint64_t dev, ino;	/* of its handle */
-	int fd;			/* the instance's own descriptor; carries no lock */
-	_Atomic uint32_t refs;	/* of this process, see above; each of users counts as one */
-	_Atomic uint32_t users;	/* pins, and all handles together */
+	uint32_t id; /* from 1, rising, per kind; 0 once retired */
+	uint64_t dev, ino; /* of its handle */
+	int fd; /* the instance's own descriptor; carries no lock */
+	_Atomic uint32_t refs; /* of this process, see above; each of users counts as one */
+	_Atomic uint32_t users; /* pins, and all handles together */
 	uid_t uid;
-	uint64_t created_ns;	/* CLOCK_BOOTTIME */
+	uint64_t created_ns; /* CLOCK_BOOTTIME */
 	/* Last reference gone, and no running program can see it any more: frees it. */
 	void (*destroy)(struct skep_object *obj);
 	/* The last user is gone; other objects may still hold it. NULL: nothing to do. */
 	void (*no_users)(struct skep_object *obj);
 	/* The rest is handle.c's, under its mutex. */
-	bool user;		/* some handle may still be held by a user */
-	bool keep;		/* handles can't be told apart: held until skep_close() */
-	bool own_fd;		/* fd is the object layer's to close */
-	_Atomic bool modes;	/* handles with restricted access were given out */
+	bool user; /* some handle may still be held by a user */
+	bool keep; /* handles can't be told apart: held until skep_close() */
+	bool own_fd; /* fd is the object layer's to close */
+	_Atomic bool modes; /* handles with restricted access were given out */
 	/* Set before the first handle: nobody may map the inode writable through one. What a
 	 * handle may do is then told by status flags, see handle.c. */
 	bool read_only_mem;
-	_Atomic bool lost;	/* somebody closed fd */
-	int wd;			/* number of its watch, -1: none */
-	bool pending;		/* in the list of those to ask about */
+	_Atomic bool lost; /* somebody closed fd */
+	int wd; /* number of its watch, -1: none */
+	bool pending; /* in the list of those to ask about */
 	uint64_t closed_ns, asked_ns;
 	struct skep_object *next_wd, *next_pending;
 };
@@ -64,34 +71,34 @@ struct skep_table {
 };
 
 struct skep_inodes;
-struct skep_sys;		/* what bpf(2) keeps between calls (bpf/sys.h) */
-struct skep_slots;	/* CPU slots, in a shared segment (exec/slot.c) */
-struct skep_parts;	/* participants (os/participant.h) */
+struct skep_sys; /* what bpf(2) keeps between calls (bpf/sys.h) */
+struct skep_slots; /* CPU slots, in a shared segment (exec/slot.c) */
+struct skep_parts; /* participants (os/participant.h) */
 struct skep_btf;
 struct skep_verify_watch;
-struct skep_handles;	/* inotify, lock bytes (bpf/handle.c) */
+struct skep_handles; /* inotify, lock bytes (bpf/handle.c) */
 
 struct skep {
 	struct skep_opts opts;
 	uint32_t cpus;
-	pid_t pid;			/* the process that made it; a fork is not it */
-	uint32_t *mine;			/* 1; 0 in a forked child, see skep_forked() */
-	_Atomic bool closed;		/* skep_close() was called */
-	_Atomic uint32_t holds;		/* one while open, one per object and environment */
-	pthread_rwlock_t lock;		/* tables below */
+	pid_t pid; /* the process that made it; a fork is not it */
+	uint32_t *mine; /* 1; 0 in a forked child, see skep_forked() */
+	_Atomic bool closed; /* skep_close() was called */
+	_Atomic uint32_t holds; /* one while open, one per object and environment */
+	pthread_rwlock_t lock; /* tables below */
 	struct skep_table tables[SKEP_KIND_MAX];
 	struct skep_inodes *_Atomic inodes;
 	struct skep_handles *handles;
 	struct skep_sys *_Atomic sys;
 	struct skep_slots *slots;
 	struct skep_parts *parts;
-	struct skep_btf *vmlinux;	/* the types that skep presents (btf/vmlinux.c) */
-	struct skep_env *_Atomic envs;	/* for epochs: open and closed ones, only ever pushed */
-	_Atomic uint64_t epoch;		/* rises with every skep_defer() */
+	struct skep_btf *vmlinux; /* the types that skep presents (btf/vmlinux.c) */
+	struct skep_env *_Atomic envs; /* for epochs: open and closed ones, only ever pushed */
+	_Atomic uint64_t epoch; /* rises with every skep_defer() */
 	struct skep_deferred *_Atomic deferred;
-	_Atomic uint64_t deferred_max;	/* largest epoch in that list */
+	_Atomic uint64_t deferred_max; /* largest epoch in that list */
 	const struct skep_verify_watch *watch; /* tests look at the verifier; else NULL */
-	_Atomic uint32_t stats_enabled;	/* holders of BPF_ENABLE_STATS */
+	_Atomic uint32_t stats_enabled; /* holders of BPF_ENABLE_STATS */
 	pthread_mutex_t printk_lock;
 };
 
@@ -153,7 +160,7 @@ void skep_objects_free(struct skep *skep);
 struct skep_prog_type;
 struct skep_map;
 
-struct skep_prog_stats {	/* per CPU slot, cache-line sized */
+struct skep_prog_stats { /* per CPU slot, cache-line sized */
 	_Atomic uint64_t cnt, nsecs, misses;
 	uint64_t pad[5];
 };
@@ -167,24 +174,24 @@ struct skep_prog {
 	bool gpl, dst_needed, xdp_frags, sleepable;
 	struct skep_image image;
 	struct skep_bound bound;
-	struct skep_code code;		/* code.entry NULL: not compiled */
-	skep_run_fn *run;		/* what to call */
-	struct skep_map **maps;		/* used_maps, referenced */
+	struct skep_code code; /* code.entry NULL: not compiled */
+	skep_run_fn *run; /* what to call */
+	struct skep_map **maps; /* used_maps, referenced */
 	uint32_t nmaps;
-	struct skep_btf *btf;		/* referenced, or NULL */
+	struct skep_btf *btf; /* referenced, or NULL */
 	struct bpf_func_info *func_info;
 	uint32_t nfunc_info;
-	struct bpf_line_info *line_info;	/* insn_off in xlated numbers */
+	struct bpf_line_info *line_info; /* insn_off in xlated numbers */
 	uint32_t nline_info;
 	uint32_t attach_btf_id;
-	uint8_t digest[32];		/* SHA-256 of the instructions, maps left out */
-	struct bpf_insn *orig_insns;	/* as loaded, for the explanation and checks */
+	uint8_t digest[32]; /* SHA-256 of the instructions, maps left out */
+	struct bpf_insn *orig_insns; /* as loaded, for the explanation and checks */
 	uint32_t norig;
-	uint32_t verified_insns;	/* processed by the verifier */
+	uint32_t verified_insns; /* processed by the verifier */
 	uint32_t stack_depth;
 	uint32_t max_pkt_offset;
-	struct skep_prog_stats *stats;	/* [cpus] */
-	uint64_t load_ns;		/* CLOCK_BOOTTIME */
+	struct skep_prog_stats *stats; /* [cpus] */
+	uint64_t load_ns; /* CLOCK_BOOTTIME */
 };
 
 #endif

@@ -13,10 +13,10 @@
 /* ---- Segments: shared, sparse memory behind a descriptor ---- */
 
 struct skep_seg {
-	int fd;			/* memfd, close-on-exec, a high number; -1 once closed */
-	void *base;		/* shared mapping */
-	size_t size;		/* bytes, whole pages */
-	uint64_t dev, ino;	/* identity */
+	int fd; /* memfd, close-on-exec, a high number; -1 once closed */
+	void *base; /* shared mapping */
+	size_t size; /* bytes, whole pages */
+	uint64_t dev, ino; /* identity */
 };
 
 /* Makes a memfd of size bytes (rounded up to pages, mode 0600), sealed against
@@ -68,7 +68,7 @@ int skep_fd_held(int fd, uint64_t byte, uint64_t len, uint64_t *next);
 
 /* Notices that descriptions of watched inodes are closed. */
 int skep_watch_open(void);
-int skep_watch_add(int watch, int fd);	/* a number for this inode, or -errno */
+int skep_watch_add(int watch, int fd); /* a number for this inode, or -errno */
 void skep_watch_remove(int watch, int wd);
 /* 1: there is something to read, 0: nothing; -EBADF if the descriptor is no watch any more. */
 int skep_watch_pending(int watch);
@@ -78,14 +78,14 @@ void skep_watch_close(int watch);
 int skep_watch_read(int watch, int *wds, int n);
 
 /* ---- Private memory that a forked child finds zeroed ---- */
-void *skep_wipe_alloc(size_t size);	/* NULL: no memory */
+void *skep_wipe_alloc(size_t size); /* NULL: no memory */
 void skep_wipe_free(void *p, size_t size);
 
 /* ---- Code memory, never writable and executable at once ---- */
 
 struct skep_exec_mem {
-	void *rw;		/* write here before publishing */
-	void *rx;		/* runs here */
+	void *rw; /* write here before publishing */
+	void *rx; /* runs here */
 	size_t size;
 	int fd;
 };
@@ -99,23 +99,23 @@ uint64_t skep_clock_mono(void);
 uint64_t skep_clock_boot(void);
 uint64_t skep_clock_coarse(void);
 uint64_t skep_clock_tai(void);
-uint64_t skep_jiffies(void);	/* CONFIG_HZ of the presented kernel: 250 */
+uint64_t skep_jiffies(void); /* CONFIG_HZ of the presented kernel: 250 */
 
 /* ---- Waiting ---- */
 /* Sleeps while *word == val, at most ns (0: for ever). Words may lie in shared memory. */
 int skep_futex_wait(const uint32_t *word, uint32_t val, uint64_t ns);
 int skep_futex_wake(const uint32_t *word, int n);
-void skep_cpu_relax(void);	/* within a spinning loop */
-void skep_cpu_yield(void);	/* lets another thread run */
+void skep_cpu_relax(void); /* within a spinning loop */
+void skep_cpu_yield(void); /* lets another thread run */
 void skep_sleep(uint64_t ns);
 /* Blocks all signals of this thread; restore with what it returns. */
 uint64_t skep_signals_block(void);
 void skep_signals_restore(uint64_t old);
 
 /* ---- Threads and processes ---- */
-uint32_t skep_tid(void);		/* of the calling thread, below 2^22 */
-bool skep_tid_gone(uint32_t tid);	/* certainly no such thread in our pid namespace */
-uint32_t skep_pidns(void);		/* a tag of the pid namespace, 0: unknown */
+uint32_t skep_tid(void); /* of the calling thread, below 2^22 */
+bool skep_tid_gone(uint32_t tid); /* certainly no such thread in our pid namespace */
+uint32_t skep_pidns(void); /* a tag of the pid namespace, 0: unknown */
 
 /* ---- Own memory, safely ---- */
 /* Makes what follows faster on this thread. Not to be called from signal handlers, which

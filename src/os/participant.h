@@ -35,7 +35,7 @@ bool skep_alive(struct skep_parts *parts, uint64_t self);
 
 /* A lock word in shared memory; all zero is unlocked. */
 struct skep_lock {
-	_Atomic uint64_t owner;	/* skep_self() of the holder, or 0 */
+	_Atomic uint64_t owner; /* skep_self() of the holder, or 0 */
 };
 
 /* 0: locked. SKEP_LOCK_DIED: locked, and the owner before died holding it: repair
