@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "asm.h"
 #include "isa/isa.h"
 #include "kern.h"
 
@@ -224,6 +225,77 @@ static void test_text(void **state)
 	}
 }
 
+/* bpftool writes instructions as we do, and our test assembler reads what we write. */
+static void test_bpftool(void **state)
+{
+	static const char text[] =
+		"r6 = r1\nr2 = 7\nr3 = (s8)r2\nw4 = (s16)w2\n"
+		"r2 = be16 r2\nr2 = bswap64 r2\nr2 = -r2\nw3 s>>= 4\nr5 = -1 ll\n"
+		"*(u64 *)(r10 -8) = r5\n*(u32 *)(r10 -16) = -7\n"
+		"r3 = *(s16 *)(r10 -8)\nr2 = 3\n"
+		"lock *(u64 *)(r10 -8) |= r2\nr2 = atomic64_fetch_add((u64 *)(r10 -8), r2)\n"
+		"r2 = atomic_xchg((u32 *)(r10 -8), r2)\nr0 = 0\n"
+		"r0 = atomic64_cmpxchg((u64 *)(r10 -8), r0, r2)\n"
+		"r4 = load_acquire((u32 *)(r10 -8))\nstore_release((u8 *)(r10 -8), r4)\n"
+		"r7 = *(u32 *)(r6 +0)\nif r7 s> 5 goto +1\nr0 ^= r7\n"
+		"if w7 & 8 goto +1\nw0 |= w7\nif r7 >= r0 goto +1\nr0 *= 3\n"
+		"r0 = 1\nexit\n";
+	static const char *const new_text[] = {"(s",           "s/=",           "s%=",  "bswap",
+					       "load_acquire", "store_release", "gotol"};
+	struct bpf_insn insns[64], again[2];
+	int n = asm_text(text, insns, 64), fd, compared = 0;
+	char cmd[128], line[256], want[256], mine[128];
+	struct bpf_prog_info info = {0};
+	union bpf_attr attr = {0};
+	FILE *f;
+
+	assert_true(n > 0);
+	for (int i = 0; i < n;) {
+		int slots = skep_disasm(&insns[i], NULL, mine, sizeof(mine));
+
+		/* 64-bit immediates and jumps are read in another form. */
+		if (slots == 1 && !strstr(mine, "goto")) {
+			assert_int_equal(asm_text(strchr(mine, ' '), again, 2), 1);
+			assert_memory_equal(again, &insns[i], sizeof(again[0]));
+		}
+		i += slots;
+	}
+	fd = kern_load(BPF_PROG_TYPE_SOCKET_FILTER, insns, n, 1, log_buf, sizeof(log_buf));
+	if (fd < 0) {
+		print_message("skipped: not loaded: %s %s\n", strerror(-fd), log_buf);
+		skip();
+	}
+	attr.info.bpf_fd = fd;
+	attr.info.info = (uintptr_t)&info;
+	attr.info.info_len = sizeof(info);
+	assert_int_equal(kern_bpf(BPF_OBJ_GET_INFO_BY_FD, &attr), 0);
+	snprintf(cmd, sizeof(cmd), "bpftool prog dump xlated id %u 2>/dev/null", info.id);
+	f = popen(cmd, "re");
+	assert_non_null(f);
+	for (int i = 0; i < n && fgets(line, sizeof(line), f);) {
+		int slots = skep_disasm(&insns[i], NULL, mine, sizeof(mine));
+
+		line[strcspn(line, "\n")] = '\0';
+		/* The kernel rewrites accesses of the context; old ones know no version 4. */
+		snprintf(want, sizeof(want), "%4d: %s", i, mine);
+		bool skipped = strstr(mine, "(r6 +0)");
+		for (size_t k = 0; k < sizeof(new_text) / sizeof(new_text[0]); k++)
+			skipped |= strstr(mine, new_text[k]) != NULL;
+		if (!skipped) {
+			assert_string_equal(line, want);
+			compared++;
+		}
+		i += slots;
+	}
+	pclose(f);
+	close(fd);
+	if (!compared) {
+		print_message("skipped: no bpftool\n");
+		skip();
+	}
+	print_message("%d lines equal to bpftool's\n", compared);
+}
+
 static void test_truncated(void **state)
 {
 	const struct bpf_insn wide = {.code = 0x18};
@@ -238,6 +310,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_bpftool),
 		cmocka_unit_test(test_against_kernel),
 	};
 
