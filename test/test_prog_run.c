@@ -8,6 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "kern.h"
 #include "prog/type.h"
 #include "twin.h"
 
@@ -281,6 +282,69 @@ static void test_ctx(void **state)
 	done("test_run_ctx");
 }
 
+/* Pointers to nowhere, one or more of them, and sizes without pointers. */
+static void test_bad_pointers(void **state)
+{
+	static const uint32_t types[] = {BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS,
+					 BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_SYSCALL,
+					 BPF_PROG_TYPE_RAW_TRACEPOINT};
+	struct skep *skep = twin_open(0);
+	static uint8_t zeros[192], out[2][4096];
+	struct twin t;
+
+	make_packet(0x0806);
+	for (size_t k = 0; k < sizeof(types) / sizeof(types[0]); k++) {
+		bool packets = types[k] != BPF_PROG_TYPE_SYSCALL &&
+			       types[k] != BPF_PROG_TYPE_RAW_TRACEPOINT;
+
+		assert_int_equal(twin_load(&t, skep, types[k], returns_1, 2), 0);
+		memset(zeros, 0, sizeof(zeros));
+		for (uint32_t bits = 0; bits < 4096; bits++) {
+			/* Two bits each: 0 nothing, 1 a pointer to nowhere, 2 good, 3 no size */
+			uint32_t in = bits & 3, dout = bits >> 2 & 3, cin = bits >> 4 & 3,
+				 cout = bits >> 6 & 3, size = bits >> 8;
+			union bpf_attr attr[2];
+			long err[2];
+
+			if (!packets && (in || dout || cout))
+				continue;
+			cases++;
+			/* What asks for fragments is another matter. */
+			if (types[k] == BPF_PROG_TYPE_XDP)
+				((struct xdp_md *)zeros)->data_end = in == 3 ? 0 : size * 5;
+			for (int i = 0; i < 2; i++) {
+				uint64_t good[] = {0, 16, (uintptr_t)packet, (uintptr_t)packet};
+
+				memset(&attr[i], 0, sizeof(attr[i]));
+				attr[i].test.prog_fd = (uint32_t)(i ? t.skep_fd : t.kernel_fd);
+				attr[i].test.data_in = good[in];
+				attr[i].test.data_size_in = in == 3 ? 0 : size * 5;
+				good[2] = good[3] = (uintptr_t)out[0];
+				attr[i].test.data_out = good[dout];
+				attr[i].test.data_size_out = dout == 3 ? 0 : 50;
+				good[2] = good[3] = (uintptr_t)zeros;
+				attr[i].test.ctx_in = good[cin];
+				attr[i].test.ctx_size_in = cin == 3 ? 0 : size * 3;
+				good[2] = good[3] = (uintptr_t)out[1];
+				attr[i].test.ctx_out = good[cout];
+				attr[i].test.ctx_size_out = cout == 3 ? 0 : size * 2;
+				err[i] = i ? skep_bpf(skep, BPF_PROG_TEST_RUN, &attr[i],
+						      sizeof(attr[i]))
+					   : kern_bpf(BPF_PROG_TEST_RUN, &attr[i]);
+			}
+			if (err[0] != err[1] || attr[0].test.retval != attr[1].test.retval ||
+			    attr[0].test.data_size_out != attr[1].test.data_size_out ||
+			    attr[0].test.ctx_size_out != attr[1].test.ctx_size_out)
+				fail_msg("%s, pointers %#x: kernel %ld, skep %ld; results %u, %u",
+					 t.name, bits, err[0], err[1], attr[0].test.retval,
+					 attr[1].test.retval);
+		}
+		twin_unload(&t);
+	}
+	skep_close(skep);
+	done("test_run_bad_pointers");
+}
+
 static void test_not_supported(void **state)
 {
 	for (uint32_t type = 0; type < skep_nprog_types; type++) {
@@ -297,9 +361,10 @@ static void test_not_supported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_skb_sizes), cmocka_unit_test(test_skb_contexts),
-		cmocka_unit_test(test_skb_flags), cmocka_unit_test(test_xdp),
-		cmocka_unit_test(test_ctx),       cmocka_unit_test(test_not_supported),
+		cmocka_unit_test(test_skb_sizes),    cmocka_unit_test(test_skb_contexts),
+		cmocka_unit_test(test_skb_flags),    cmocka_unit_test(test_xdp),
+		cmocka_unit_test(test_ctx),          cmocka_unit_test(test_not_supported),
+		cmocka_unit_test(test_bad_pointers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,38 +56,43 @@ int skep_test_ctx_in(const union bpf_attr *attr, void *ctx, uint32_t size, bool 
 	return skep_test_copy_in(ctx, attr->test.ctx_in, given);
 }
 
-static int give(uint64_t dst, uint32_t room, const void *src, uint32_t size, uint32_t *size_out)
+/* What bytes that don't fit answer, and what bytes that can't be written do. As in the kernel
+ * the former wins. */
+static int give(uint64_t dst, uint32_t room, const void *src, uint32_t size, uint32_t *size_out,
+		bool *written)
 {
 	uint32_t n = room && size > room ? room : size;
+	int err = n < size ? -ENOSPC : -EFAULT;
 
-	if (dst && skep_test_copy_out(dst, src, n))
-		return -EFAULT;
-	if (skep_probe_write(size_out, &size, sizeof(size)))
-		return -EFAULT;
-	return n < size ? -ENOSPC : 0;
+	*written = !(dst && skep_test_copy_out(dst, src, n)) &&
+		   !skep_probe_write(size_out, &size, sizeof(size));
+	return *written && err == -EFAULT ? 0 : err;
 }
 
 int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const void *data,
 		     uint32_t size, uint32_t retval, uint32_t duration)
 {
+	bool written;
 	int err = give(attr->test.data_out, attr->test.data_size_out, data, size,
-		       &uattr->test.data_size_out);
+		       &uattr->test.data_size_out, &written);
 
-	if (err && err != -ENOSPC)
+	if (!written)
 		return err;
 	if (skep_probe_write(&uattr->test.retval, &retval, sizeof(retval)) ||
 	    skep_probe_write(&uattr->test.duration, &duration, sizeof(duration)))
-		return -EFAULT;
+		return err ? err : -EFAULT;
 	return err;
 }
 
 int skep_test_ctx_out(const union bpf_attr *attr, union bpf_attr *uattr, const void *ctx,
 		      uint32_t size, bool used)
 {
+	bool written;
+
 	if (!used || !attr->test.ctx_out)
 		return 0;
 	return give(attr->test.ctx_out, attr->test.ctx_size_out, ctx, size,
-		    &uattr->test.ctx_size_out);
+		    &uattr->test.ctx_size_out, &written);
 }
 
 uint32_t skep_test_repeat(struct skep_session *s, const union bpf_attr *attr, void *ctx,
