@@ -159,14 +159,32 @@ static void limits(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
 }
 
+/* Address and port of the order; IPv6 if addr is not of IPv4. */
+static socklen_t address(const struct order *o, const char *addr, struct sockaddr_storage *at)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)at;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)at;
+
+	memset(at, 0, sizeof(*at));
+	v4->sin_port = htons(o->port);
+	if (inet_pton(AF_INET, addr, &v4->sin_addr) == 1) {
+		at->ss_family = AF_INET;
+		return sizeof(*v4);
+	}
+	at->ss_family = AF_INET6;
+	inet_pton(AF_INET6, addr, &v6->sin6_addr);
+	return sizeof(*v6);
+}
+
 static int serve(const struct order *o)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(o->port)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1, c, r;
+	struct sockaddr_storage at;
+	socklen_t len = address(o, "::", &at);
+	int fd = socket(AF_INET6, SOCK_STREAM, 0), one = 1, c, r;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	limits(fd);
-	if (bind(fd, (struct sockaddr *)&at, sizeof(at)) || listen(fd, 1))
+	if (bind(fd, (struct sockaddr *)&at, len) || listen(fd, 1))
 		return -10;
 	c = accept(fd, NULL, NULL);
 	close(fd);
@@ -184,14 +202,14 @@ static int serve(const struct order *o)
 
 static int talk(const struct order *o)
 {
-	struct sockaddr_in at = {
-		.sin_family = AF_INET, .sin_port = htons(o->port), .sin_addr = o->to};
+	struct sockaddr_storage at;
+	socklen_t len = address(o, o->text, &at);
 	int fd = -1, r;
 
 	for (int i = 0; i < 100; i++) {
-		fd = socket(AF_INET, SOCK_STREAM, 0);
+		fd = socket(at.ss_family, SOCK_STREAM, 0);
 		limits(fd);
-		if (!connect(fd, (struct sockaddr *)&at, sizeof(at)))
+		if (!connect(fd, (struct sockaddr *)&at, len))
 			break;
 		close(fd);
 		fd = -1;
@@ -560,6 +578,7 @@ static struct order to_server(enum what what, const char *addr)
 	struct order o = {.what = what, .port = 7000};
 
 	inet_aton(addr, &o.to);
+	snprintf(o.text, sizeof(o.text), "%s", addr);
 	return o;
 }
 
@@ -637,6 +656,23 @@ static void test_tcp(void **state)
 		      (unsigned long long)l.stats.b.rx_frames, (unsigned long long)l.stats.a.rx_cut,
 		      (unsigned long long)l.stats.b.rx_cut,
 		      (unsigned long long)(l.stats.a.rx_lost + l.stats.b.rx_lost));
+}
+
+static void test_tcp6(void **state)
+{
+	struct live l;
+
+	NEED_NAMESPACES();
+	if (config(&client, "ip addr add fd09::1/64 dev c0 nodad 2>/dev/null") ||
+	    config(&server, "ip addr add fd09::2/64 dev s0 nodad")) {
+		print_message("skipped: no IPv6 here\n");
+		skip();
+	}
+	start_wire(&l, true);
+	tcp_both_ways("fd09::2", 50000000ull * scale());
+	stop_wire(&l);
+	assert_true(l.stats.a.rx_cut > 0 && l.stats.b.rx_cut > 0);
+	assert_int_equal(l.stats.a.rx_bad + l.stats.b.rx_bad, 0);
 }
 
 static void test_vlan(void **state)
@@ -1207,6 +1243,7 @@ int main(void)
 		cmocka_unit_test(test_nothing_without_wire),
 		cmocka_unit_test(test_ping),
 		cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_tcp6),
 		cmocka_unit_test(test_vlan),
 		cmocka_unit_test(test_jumbo),
 		cmocka_unit_test(test_udp_segments),
