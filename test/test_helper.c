@@ -4,12 +4,15 @@
  * call which helper, and what the verifier says of random arguments.
  */
 #include <errno.h>
+#include <linux/capability.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -130,6 +133,61 @@ static void test_licenses(void **state)
 		n++;
 	}
 	print_message("ran: helper_licenses %u\n", n);
+}
+
+/* ---- Capabilities ---- */
+
+/* In a child that keeps CAP_BPF and CAP_NET_ADMIN alone: the first helper whose row disagrees
+ * with the kernel about CAP_PERFMON, or 0. */
+static uint32_t without_perfmon(uint32_t *tested)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {{0}};
+
+	caps[CAP_TO_INDEX(CAP_NET_ADMIN)].permitted |= CAP_TO_MASK(CAP_NET_ADMIN);
+	caps[CAP_TO_INDEX(CAP_BPF)].permitted |= CAP_TO_MASK(CAP_BPF);
+	for (int i = 0; i < 2; i++)
+		caps[i].effective = caps[i].permitted;
+	if (syscall(SYS_capset, &head, caps))
+		return 0;
+	for (uint32_t id = 1; id < __BPF_FUNC_MAX_ID; id++) {
+		const struct skep_helper *row = &skep_helpers[id];
+
+		if (!row->name || !(row->progs & 1ull << BPF_PROG_TYPE_SCHED_CLS))
+			continue;
+		if (side_load(&kernel, BPF_PROG_TYPE_SCHED_CLS, call_of(id), 3, "GPL", NULL) ==
+		    -EPERM)
+			return 0;
+		if (refused_helper(&kernel) != !!(row->flags & SKEP_HELPER_PERFMON))
+			return id;
+		++*tested;
+	}
+	return 0;
+}
+
+static void test_capabilities(void **state)
+{
+	uint32_t answer[2] = {0};
+	int fds[2];
+	pid_t pid;
+
+	if (!ours.skep)
+		skip();
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		answer[0] = without_perfmon(&answer[1]);
+		_exit(write(fds[1], answer, sizeof(answer)) != sizeof(answer));
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], answer, sizeof(answer)), sizeof(answer));
+	close(fds[0]);
+	waitpid(pid, NULL, 0);
+	if (answer[0])
+		fail_msg("%s: the kernel thinks otherwise about CAP_PERFMON",
+			 skep_helper_name(answer[0]));
+	print_message("ran: helper_capabilities %u\n", answer[1]);
 }
 
 /* ---- Random arguments ---- */
@@ -360,6 +418,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_program_types),
 		cmocka_unit_test(test_licenses),
+		cmocka_unit_test(test_capabilities),
 		cmocka_unit_test(test_arguments),
 	};
 

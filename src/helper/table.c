@@ -112,7 +112,7 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	/* The calling task */
 	H(get_current_pid_tgid, ALL, INT, 0),
 	H(get_current_uid_gid, ALL, INT, 0),
-	H(get_current_comm, ALL, INT, 0, WMEM, SIZE),
+	H(get_current_comm, ALL, INT, PERF, WMEM, SIZE),
 	H(get_ns_current_pid_tgid, ALL, INT, 0, NUM, NUM, WMEM, SIZE),
 
 	/* Memory of this process */
@@ -122,7 +122,7 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(probe_read_kernel, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
 	H(probe_read_user_str, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
 	H(probe_read_kernel_str, ALL, INT, GPL | PERF, WMEM, SIZE0, NUM),
-	H(copy_from_user, ALL, INT, SLEEP, WMEM, SIZE0, NUM),
+	H(copy_from_user, ALL, INT, SLEEP | PERF, WMEM, SIZE0, NUM),
 
 	/* Text */
 	H(trace_printk, ALL, INT, GPL | PERF, RMEM, SIZE),
