@@ -12,6 +12,7 @@
 
 #include "bpf/instance.h"
 #include "map/map.h"
+#include "os/caller.h"
 #include "os/os.h"
 
 #define SKEP_ENOTSUPP 524 /* the kernel's internal number, which leaks out */
@@ -49,7 +50,9 @@ void skep_call_done(struct skep_call *c);
 /* Whether callers have the kernel's capabilities here. */
 static inline bool skep_privileged(const struct skep *skep)
 {
-	return !(skep->opts.flags & SKEP_F_UNPRIVILEGED);
+	const struct skep_caller *caller = skep_caller_current();
+
+	return !(skep->opts.flags & SKEP_F_UNPRIVILEGED) && !(caller && caller->unprivileged);
 }
 
 /* ---- The caller's memory ---- */
@@ -60,11 +63,11 @@ static inline void *skep_user_ptr(uint64_t p)
 }
 static inline int skep_user_read(void *dst, uint64_t src, size_t len)
 {
-	return !len || !skep_probe_read(dst, skep_user_ptr(src), len) ? 0 : -EFAULT;
+	return !len || !skep_caller_read(dst, skep_user_ptr(src), len) ? 0 : -EFAULT;
 }
 static inline int skep_user_write(uint64_t dst, const void *src, size_t len)
 {
-	return !len || !skep_probe_write(skep_user_ptr(dst), src, len) ? 0 : -EFAULT;
+	return !len || !skep_caller_write(skep_user_ptr(dst), src, len) ? 0 : -EFAULT;
 }
 /* Answers in the caller's attributes. */
 #define skep_call_put(c, field, value)                                                             \

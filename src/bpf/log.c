@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "os/caller.h"
 #include "os/os.h"
 
 #define MESSAGE_MAX 1024 /* one message is cut after that, NUL included */
@@ -119,15 +120,15 @@ static int copy_out(struct skep_log *log)
 		if (len > log->user_size - 1)
 			len = log->user_size - 1;
 		if (len)
-			err = skep_probe_write(log->user, log->ring, len);
+			err = skep_caller_write(log->user, log->ring, len);
 	} else if (len) {
 		uint32_t from = log->start % log->user_size;
 		uint64_t first = log->user_size - from < len ? log->user_size - from : len;
-		err = skep_probe_write(log->user, log->ring + from, first);
+		err = skep_caller_write(log->user, log->ring + from, first);
 		if (!err && first < len)
-			err = skep_probe_write(log->user + first, log->ring, len - first);
+			err = skep_caller_write(log->user + first, log->ring, len - first);
 	}
-	return err ? err : skep_probe_write(log->user + len, &nul, 1);
+	return err ? err : skep_caller_write(log->user + len, &nul, 1);
 }
 
 int skep_log_finish(struct skep_log *log, uint32_t *true_size)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bpf/instance.h"
+#include "os/caller.h"
 #include "os/os.h"
 
 /* Entries rise by id; obj NULL: retired. */
@@ -286,7 +287,8 @@ int skep_object_get_mode(struct skep *skep, int fd, enum skep_kind kind, struct 
 
 	if (atomic_load_explicit(&skep->closed, memory_order_relaxed))
 		return -ENOTCONN;
-	err = skep_fd_stat(fd, &dev, &ino);
+	fd = skep_caller_fd(fd);
+	err = fd < 0 ? -EBADF : skep_fd_stat(fd, &dev, &ino);
 	if (err)
 		return err;
 	read_lock(skep);

@@ -11,6 +11,7 @@
 
 #include "bpf/call.h"
 #include "bpf/sys.h"
+#include "os/caller.h"
 
 struct skep_pin {
 	struct skep_pin *next;
@@ -54,11 +55,28 @@ static bool below(const char *path, const char *dir)
 	return !strncmp(path, dir, n) && path[n] == '/' && path[n + 1];
 }
 
+/* Where the caller is. 0, or -1 with errno. */
+static int working_directory(char *out)
+{
+	const struct skep_caller *caller = skep_caller_current();
+	char link[32];
+	ssize_t n;
+
+	if (!caller)
+		return getcwd(out, PATH_MAX) ? 0 : -1;
+	snprintf(link, sizeof(link), "/proc/%d/cwd", (int)caller->pid);
+	n = readlink(link, out, PATH_MAX - 1);
+	if (n < 0)
+		return -1;
+	out[n] = 0;
+	return 0;
+}
+
 /* The absolute path that a call names, from the user's memory. */
 static int read_path(struct skep_call *c, char *out)
 {
 	char given[PATH_MAX], base[PATH_MAX] = "";
-	long n = skep_probe_read_str(given, skep_user_ptr(c->attr.pathname), sizeof(given));
+	long n = skep_caller_read_str(given, skep_user_ptr(c->attr.pathname), sizeof(given));
 
 	if (n < 0)
 		return -EFAULT;
@@ -70,20 +88,22 @@ static int read_path(struct skep_call *c, char *out)
 		if (c->attr.file_flags & BPF_F_PATH_FD) {
 			char link[64];
 			struct stat st;
-			snprintf(link, sizeof(link), "/proc/self/fd/%d", c->attr.path_fd);
-			if (c->attr.path_fd != AT_FDCWD) {
-				if (fstat(c->attr.path_fd, &st))
+			int fd = c->attr.path_fd == AT_FDCWD ? AT_FDCWD
+							     : skep_caller_fd(c->attr.path_fd);
+			snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+			if (fd != AT_FDCWD) {
+				if (fd < 0 || fstat(fd, &st))
 					return -EBADF;
 				if (!S_ISDIR(st.st_mode))
 					return -ENOTDIR;
 			}
-			ssize_t len = c->attr.path_fd == AT_FDCWD
+			ssize_t len = fd == AT_FDCWD
 					      ? -1
 					      : readlink(link, base, sizeof(base) - 1);
 			if (len >= 0)
 				base[len] = 0;
 		}
-		if (!base[0] && !getcwd(base, sizeof(base)))
+		if (!base[0] && working_directory(base))
 			return -errno;
 	}
 	int len = snprintf(out, PATH_MAX, "%s/%s", base, given);

@@ -10,6 +10,7 @@
 #include "btf/btf.h"
 #include "prog/type.h"
 #include "verifier/verifier.h"
+#include "os/caller.h"
 
 #define MAX_INSNS       1000000u
 #define LICENSE_MAX     128
@@ -166,7 +167,7 @@ static int read_program(struct load *l)
 		return -EFAULT;
 	memcpy(prog->orig_insns, l->insns, size);
 	prog->norig = a->insn_cnt;
-	if (skep_probe_read_str(license, skep_user_ptr(a->license), sizeof(license)) < 0)
+	if (skep_caller_read_str(license, skep_user_ptr(a->license), sizeof(license)) < 0)
 		return -EFAULT;
 	license[LICENSE_MAX - 1] = 0;
 	prog->gpl = gpl_compatible(license);

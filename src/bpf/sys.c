@@ -121,7 +121,9 @@ int skep_copy_name(char *dst, const char *src)
 
 int skep_wrong_fd(uint32_t fd)
 {
-	return fcntl((int)fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+	int mine = skep_caller_fd((int)fd);
+
+	return mine < 0 || fcntl(mine, F_GETFD) < 0 ? -EBADF : -EINVAL;
 }
 
 int skep_get_map(struct skep *skep, uint32_t fd, struct skep_map **out, bool *readable,
@@ -163,8 +165,11 @@ int skep_get_btf(struct skep *skep, uint32_t fd, struct skep_btf **out)
 
 long skep_give_fd(struct skep_object *obj, int flags)
 {
+	struct skep_caller *caller = skep_caller_current();
 	long fd = skep_object_fd(obj, flags);
 
 	skep_object_put(obj);
+	if (caller && fd >= 0)
+		caller->gave = true;
 	return fd;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "btf/internal.h"
+#include "os/caller.h"
 #include "os/os.h"
 
 #define MAX_RECORD 252
@@ -59,7 +60,7 @@ static int read_record(uint64_t user, void *rec, uint32_t ours, uint32_t size, s
 {
 	uint8_t all[MAX_RECORD];
 
-	if (skep_probe_read(all, (const void *)(uintptr_t)user, size))
+	if (skep_caller_read(all, (const void *)(uintptr_t)user, size))
 		return -EFAULT;
 	for (uint32_t i = ours; i < size; i++) {
 		if (all[i]) {

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "os/caller.h"
 #include "os/os.h"
 
 #define load(p)         atomic_load_explicit(p, memory_order_acquire)
@@ -217,9 +218,9 @@ static int take(struct batch *bt, struct htab_stripe *st, uint32_t bucket, struc
 
 	skep_copy_racy(bt->key, htab_key(h, pos->elem - 1), map->key_size);
 	htab_copy_out(map, pos->elem - 1, bt->value, bt->flags, bt->env);
-	if (skep_probe_write((void *)(uintptr_t)(bt->keys + (uint64_t)bt->total * map->key_size),
+	if (skep_caller_write((void *)(uintptr_t)(bt->keys + (uint64_t)bt->total * map->key_size),
 			     bt->key, map->key_size) ||
-	    skep_probe_write((void *)(uintptr_t)(bt->values + (uint64_t)bt->total * bt->value_size),
+	    skep_caller_write((void *)(uintptr_t)(bt->values + (uint64_t)bt->total * bt->value_size),
 			     bt->value, bt->value_size))
 		return -EFAULT;
 	bt->total++;
@@ -325,10 +326,10 @@ int htab_lookup_batch(struct skep_map *map, const union bpf_attr *attr, union bp
 		return -EINVAL;
 	if (!bt.max)
 		return 0;
-	if (skep_probe_write(&uattr->batch.count, &zero, sizeof(zero)))
+	if (skep_caller_write(&uattr->batch.count, &zero, sizeof(zero)))
 		return -EFAULT;
 	if (attr->batch.in_batch &&
-	    skep_probe_read(&place, (void *)(uintptr_t)attr->batch.in_batch, sizeof(place)))
+	    skep_caller_read(&place, (void *)(uintptr_t)attr->batch.in_batch, sizeof(place)))
 		return -EFAULT;
 	if (place / PLACES >= h->nbuckets)
 		return -ENOENT;
@@ -340,8 +341,8 @@ int htab_lookup_batch(struct skep_map *map, const union bpf_attr *attr, union bp
 	free(bt.key);
 	if (err == -EFAULT)
 		return err;
-	if (skep_probe_write((void *)(uintptr_t)attr->batch.out_batch, &place, sizeof(place)) ||
-	    skep_probe_write(&uattr->batch.count, &bt.total, sizeof(bt.total)))
+	if (skep_caller_write((void *)(uintptr_t)attr->batch.out_batch, &place, sizeof(place)) ||
+	    skep_caller_write(&uattr->batch.count, &bt.total, sizeof(bt.total)))
 		return -EFAULT;
 	return err;
 }

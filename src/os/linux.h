@@ -3,9 +3,14 @@
 #ifndef SKEP_LINUX_H
 #define SKEP_LINUX_H
 
+#include <stddef.h>
+
 /* A memfd that allows sealing, mode 0600, close-on-exec, a high number. */
 int skep_linux_memfd(const char *name);
 /* Moves a descriptor of ours up, out of the clients' way; passes -1 on as -errno. */
 int skep_linux_high(int fd);
+/* skep_probe_read_str() by any way of reading. */
+long skep_linux_read_str(int (*read)(void *dst, const void *src, size_t len), char *dst,
+			 const void *src, size_t len);
 
 #endif

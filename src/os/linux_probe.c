@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "os/linux.h"
 #include "os/os.h"
 
 #define STACK_MAX (8ul << 20)
@@ -135,6 +136,12 @@ int skep_probe_write(void *dst, const void *src, size_t len)
 
 long skep_probe_read_str(char *dst, const void *src, size_t len)
 {
+	return skep_linux_read_str(skep_probe_read, dst, src, len);
+}
+
+long skep_linux_read_str(int (*read)(void *dst, const void *src, size_t len), char *dst,
+			 const void *src, size_t len)
+{
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), done = 0;
 	const char *from = src;
 
@@ -148,7 +155,7 @@ long skep_probe_read_str(char *dst, const void *src, size_t len)
 			n = len - done;
 		if (n > 256)
 			n = 256;
-		err = skep_probe_read(dst + done, from, n);
+		err = read(dst + done, from, n);
 		if (err)
 			return err;
 		end = memchr(dst + done, 0, n);

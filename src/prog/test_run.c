@@ -5,18 +5,19 @@
 #include <errno.h>
 #include <string.h>
 
+#include "os/caller.h"
 #include "os/os.h"
 
 #define CHUNK 256u
 
 int skep_test_copy_in(void *dst, uint64_t src, uint32_t size)
 {
-	return size ? skep_probe_read(dst, (const void *)(uintptr_t)src, size) : 0;
+	return size ? skep_caller_read(dst, (const void *)(uintptr_t)src, size) : 0;
 }
 
 int skep_test_copy_out(uint64_t dst, const void *src, uint32_t size)
 {
-	return size ? skep_probe_write((void *)(uintptr_t)dst, src, size) : 0;
+	return size ? skep_caller_write((void *)(uintptr_t)dst, src, size) : 0;
 }
 
 /* Whether size bytes of the caller's are all 0: 0, -E2BIG or -EFAULT. */
@@ -65,7 +66,7 @@ static int give(uint64_t dst, uint32_t room, const void *src, uint32_t size, uin
 	int err = n < size ? -ENOSPC : -EFAULT;
 
 	*written = !(dst && skep_test_copy_out(dst, src, n)) &&
-		   !skep_probe_write(size_out, &size, sizeof(size));
+		   !skep_caller_write(size_out, &size, sizeof(size));
 	return *written && err == -EFAULT ? 0 : err;
 }
 
@@ -78,8 +79,8 @@ int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const vo
 
 	if (!written)
 		return err;
-	if (skep_probe_write(&uattr->test.retval, &retval, sizeof(retval)) ||
-	    skep_probe_write(&uattr->test.duration, &duration, sizeof(duration)))
+	if (skep_caller_write(&uattr->test.retval, &retval, sizeof(retval)) ||
+	    skep_caller_write(&uattr->test.duration, &duration, sizeof(duration)))
 		return err ? err : -EFAULT;
 	return err;
 }

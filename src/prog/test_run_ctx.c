@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "helper/packet.h"
+#include "os/caller.h"
 #include "os/os.h"
 #include "prog/fields.h"
 #include "prog/test_run.h"
@@ -61,7 +62,7 @@ static int run_once(struct skep_prog *prog, void *ctx, uint32_t size, uint32_t c
 	retval = (uint32_t)skep_session_run(&s, ctx);
 	skep_leave(s.env);
 	skep_session_close(&s);
-	return skep_probe_write(&uattr->test.retval, &retval, sizeof(retval));
+	return skep_caller_write(&uattr->test.retval, &retval, sizeof(retval));
 }
 
 static int copy_ctx(const struct skep_prog *prog, const union bpf_attr *attr, uint32_t max,
