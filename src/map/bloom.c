@@ -57,7 +57,7 @@ static int bloom_create(struct skep_map *map, const union bpf_attr *attr)
 	b->mask = bit_mask(map->max_entries, b->nhash);
 	b->seed = map->flags & BPF_F_ZERO_SEED ? 0 : (uint32_t)skep_random();
 	size = ((size_t)b->mask + 1) / 8;
-	err = skep_seg_create(&map->data, "skep-bloom", size);
+	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
 	if (err)
 		goto fail;
 	err = skep_seg_reserve(&map->data, 0, size);

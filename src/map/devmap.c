@@ -78,7 +78,7 @@ static int devmap_create(struct skep_map *map, const union bpf_attr *attr)
 	}
 	/* Programs get pointers to the elements and must not redirect them. */
 	map->flags |= BPF_F_RDONLY_PROG;
-	err = skep_seg_create(&map->data, "skep-devmap", size);
+	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
 	if (err)
 		goto fail;
 	err = skep_seg_create(&map->ctl, "skep-devmap-ctl", ctl);

@@ -150,7 +150,7 @@ int htab_create(struct skep_map *map, bool lru, bool partitioned)
 	h->smask = h->nstripes - 1;
 	h->nelems = map->max_entries + h->nstripes;
 	plan(h, map, percpu, &l);
-	err = skep_seg_create(&map->data, map->name[0] ? map->name : map->ops->name, l.data_size);
+	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, l.data_size);
 	if (!err)
 		err = skep_seg_create(&map->ctl, "control", l.ctl_size);
 	if (err)

@@ -886,7 +886,7 @@ static int lpm_create(struct skep_map *map, const union bpf_attr *attr)
 		nnodes = MAX_ARENA / sizeof(struct node);
 	t->nelems = (uint32_t)nelems;
 	t->nnodes = (uint32_t)nnodes;
-	err = skep_seg_create(&map->data, "skep-lpm", t->nelems * t->stride);
+	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, t->nelems * t->stride);
 	if (err)
 		goto fail;
 	err = skep_seg_create(&map->ctl, "skep-lpm-ctl",

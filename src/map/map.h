@@ -18,6 +18,9 @@
 struct skep_map;
 struct skep_btf;
 
+/* Name of every data segment: clients read in /proc/self/fd what a descriptor is. */
+#define SKEP_MAP_HANDLE "bpf-map"
+
 /* Special fields of a map's value, from its BTF. */
 enum skep_field_kind { SKEP_FIELD_SPIN_LOCK, SKEP_FIELD_TIMER, SKEP_FIELD_KPTR, SKEP_FIELD_OTHER };
 struct skep_field {

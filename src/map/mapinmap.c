@@ -116,7 +116,7 @@ static int array_create(struct skep_map *map, const union bpf_attr *attr)
 		return -ENOMEM;
 	pthread_mutex_init(&t->lock, NULL);
 	map->priv = t;
-	err = skep_seg_create(&map->data, map->name[0] ? map->name : "array_of_maps", size);
+	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
 	if (!err && size <= SKEP_SEG_EAGER)
 		err = skep_seg_reserve(&map->data, 0, size);
 	return err;
