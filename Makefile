@@ -46,7 +46,7 @@ BENCH_SRC := $(wildcard bench/bench_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # libbpf as an archive: --wrap does not reach into a shared library.
-LIBS_PARTS := -l:libbpf.a -lelf -lz -lpcap
+LIBS_PARTS := -l:libbpf.a -lelf -lz -lpcap -lseccomp
 # libbpf reaches the system through these; client/libbpf.c leads them to an instance.
 # The command alone: disassembling machine code.
 LIBS_CMD := -lm $(if $(filter x86_64,$(shell uname -m)),-lZydis)

@@ -5,7 +5,7 @@
 #   scripts/deps.sh [build] [test] [lint] [bench] [fuzz]      default: build
 set -eu
 
-build="gcc make libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libzydis-dev clang llvm"
+build="gcc make libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp-dev libzydis-dev clang llvm"
 run="iproute2 python3-minimal python3 curl"
 test="$run libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool"
 lint="clang-format clang-tidy cppcheck"

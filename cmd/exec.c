@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * skep exec: a command whose bpf(2) calls, and those of its children, reach an instance.
+ */
+#include "cmd.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "client/notify.h"
+#include "out.h"
+
+static const char usage[] = "usage: skep exec [OPTIONS] [--] COMMAND [ARGUMENTS]\n";
+
+static const char help[] =
+	"\nRuns COMMAND so that its bpf(2) calls, and those of all processes that it starts,\n"
+	"reach an instance of skep instead of the kernel: bpftool, libbpf programs, static\n"
+	"binaries, programs of any language. The instance ends with the last of them.\n"
+	"\n"
+	"      --interpret       run programs in the interpreter\n"
+	"      --unprivileged    give clients what an unprivileged user gets, whoever they are\n"
+	"                        (default: by their own capabilities)\n"
+	"      --stats           say at the end how many calls were answered\n"
+	"  -h, --help\n"
+	"\n"
+	"Only bpf(2) is led to skep: what a client asks of other system calls (perf events,\n"
+	"/sys/kernel/btf, netlink) is still the kernel's.\n"
+	"\n"
+	"Exit status: COMMAND's; 128 + the signal that killed it; 127 if it was not found, 126 if\n"
+	"it can't be run; 1 if bpf(2) can't be led here, 2 wrong usage.\n";
+
+enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_STATS };
+
+static const struct option options[] = {
+	{"interpret", no_argument, NULL, O_INTERPRET},
+	{"unprivileged", no_argument, NULL, O_UNPRIVILEGED},
+	{"stats", no_argument, NULL, O_STATS},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
+};
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 1;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int cmd_exec(int argc, char **argv)
+{
+	struct skep_opts opts = {.sz = sizeof(opts)};
+	struct skep_error why = {0};
+	struct skep_notify *n;
+	struct skep *skep;
+	bool stats = false;
+	pid_t pid;
+	int o, err;
+
+	/* '+': options behind the command are the command's. */
+	while ((o = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
+		switch (o) {
+		case O_INTERPRET:
+			opts.flags |= SKEP_F_INTERPRET;
+			break;
+		case O_UNPRIVILEGED:
+			opts.flags |= SKEP_F_UNPRIVILEGED;
+			break;
+		case O_STATS:
+			stats = true;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			fputs(help, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind == argc)
+		return misuse(usage, "no command");
+	err = skep_open(&skep, &opts);
+	if (err) {
+		fprintf(stderr, "skep: no instance: %s\n", strerror(-err));
+		return 1;
+	}
+	if (skep_notify_start(&n, skep, argv + optind, &pid, &why)) {
+		fprintf(stderr, "skep: %s\n%s%s", why.what, why.next, why.next[0] ? "\n" : "");
+		skep_close(skep);
+		return 1;
+	}
+	/* A terminal's signals are for the command; we end when it has ended. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	skep_notify_serve(n);
+	err = wait_for(pid);
+	if (stats)
+		fprintf(stderr, "skep: %lu calls of bpf(2) answered\n", skep_notify_count(n));
+	skep_notify_close(n);
+	skep_close(skep);
+	return err;
+}

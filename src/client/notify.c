@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The child installs a filter that stops bpf(2) and lets everything else pass, hands the
+ * listener over and becomes the command. A server thread takes a notification, reads
+ * the caller's attributes and memory, does the call on the instance, gives a new descriptor
+ * to the caller with SECCOMP_IOCTL_NOTIF_ADDFD (the same open file description: its lock,
+ * by which the instance knows that somebody holds the object, goes with it), and answers.
+ *
+ * A caller that dies in between leaves a notification that is no longer valid: its
+ * answer is refused and forgotten. What the call made is then held by nobody and collected.
+ */
+#include "client/notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bpf/uapi.h"
+#include "os/caller.h"
+
+#define THREADS 4
+
+struct skep_notify {
+	struct skep *skep;
+	int listener;
+	pthread_mutex_t turn; /* one thread at a time waits for a notification */
+	_Atomic unsigned long count;
+};
+
+/* ---- Starting ---- */
+
+static int send_fd(int sock, int fd)
+{
+	char byte = 0;
+	struct iovec iov = {&byte, 1};
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(int))];
+	} u = {.h = {.cmsg_len = CMSG_LEN(sizeof(int)),
+		     .cmsg_level = SOL_SOCKET,
+		     .cmsg_type = SCM_RIGHTS}};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &u,
+			   .msg_controllen = sizeof(u.room)};
+
+	memcpy(CMSG_DATA(&u.h), &fd, sizeof(fd));
+	return sendmsg(sock, &m, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+/* The descriptor, or -errno as the other side met it. */
+static int recv_fd(int sock)
+{
+	int answer, fd = -EPROTO;
+	struct iovec iov = {&answer, sizeof(answer)};
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(int))];
+	} u;
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &u,
+			   .msg_controllen = sizeof(u.room)};
+	ssize_t n;
+
+	do {
+		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n == sizeof(answer))
+		return answer;
+	if (n != 1)
+		return n < 0 ? -errno : -EPROTO;
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
+		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+			memcpy(&fd, CMSG_DATA(h), sizeof(fd));
+	return fd;
+}
+
+static int install_filter(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
+	if (!err)
+		err = seccomp_load(ctx);
+	if (!err) {
+		err = seccomp_notify_fd(ctx);
+		/* The context owns its descriptor; ours is to live on. */
+		if (err >= 0)
+			err = fcntl(err, F_DUPFD_CLOEXEC, 3);
+	}
+	seccomp_release(ctx);
+	return err;
+}
+
+/* In the child, between fork and exec. */
+static void become(int sock, char *const *argv)
+{
+	sigset_t none;
+	int fd = install_filter();
+
+	if (fd < 0 || send_fd(sock, fd)) {
+		(void)!write(sock, &fd, sizeof(fd));
+		_exit(126);
+	}
+	close(fd);
+	close(sock);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(argv[0], argv);
+	fprintf(stderr, "skep: %s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+int skep_notify_start(struct skep_notify **out, struct skep *skep, char *const *argv, pid_t *pid,
+		      struct skep_error *err)
+{
+	struct skep_notify *n = calloc(1, sizeof(*n));
+	int sock[2];
+
+	if (!n)
+		return skep_fail(err, -ENOMEM, NULL, "no memory");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock)) {
+		free(n);
+		return skep_fail(err, -errno, NULL, "no socket: %s", strerror(errno));
+	}
+	fflush(NULL);
+	*pid = fork();
+	if (*pid == 0)
+		become(sock[1], argv);
+	close(sock[1]);
+	n->skep = skep;
+	pthread_mutex_init(&n->turn, NULL);
+	n->listener = *pid < 0 ? -errno : recv_fd(sock[0]);
+	close(sock[0]);
+	if (n->listener < 0) {
+		int code = n->listener;
+
+		free(n);
+		return skep_fail(
+			err, code,
+			code == -EBUSY ? "Another user notification filter is in force here."
+				       : "It takes Linux 5.9 or newer with CONFIG_SECCOMP_FILTER.",
+			"the command's bpf(2) can't be led here: %s", strerror(-code));
+	}
+	*out = n;
+	return 0;
+}
+
+void skep_notify_close(struct skep_notify *n)
+{
+	if (!n)
+		return;
+	close(n->listener);
+	free(n);
+}
+
+unsigned long skep_notify_count(const struct skep_notify *n)
+{
+	return atomic_load(&n->count);
+}
+
+/* ---- Serving ---- */
+
+/* Of /proc/PID/status: the thread group, and whether it may use bpf(2) as root may. */
+static bool read_status(pid_t pid, pid_t *tgid, bool *capable)
+{
+	char path[48], line[256];
+	unsigned long long caps = 0;
+	int id = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		sscanf(line, "Tgid: %d", &id);
+		sscanf(line, "CapEff: %llx", &caps);
+	}
+	fclose(f);
+	*tgid = id;
+	/* CAP_SYS_ADMIN, or CAP_BPF, which may do what this instance can. */
+	*capable = caps & (1ull << 21 | 1ull << 39);
+	return id > 0;
+}
+
+static bool still_waits(int listener, uint64_t id)
+{
+	return !ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+}
+
+/* Does the call. A result that is a descriptor is left in *fd for the answer. */
+static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd)
+{
+	struct skep_caller caller = {.pid = (pid_t)req->pid, .pidfd = -1}, *was;
+	pid_t tgid;
+	bool capable;
+	long ret;
+
+	*fd = -1;
+	if (!read_status(caller.pid, &tgid, &capable))
+		return -ESRCH;
+	caller.unprivileged = !capable;
+	caller.pidfd = (int)syscall(SYS_pidfd_open, (long)tgid, 0L);
+	/* Only if it still waits are these the numbers of who called. */
+	if (caller.pidfd < 0 || !still_waits(n->listener, req->id)) {
+		if (caller.pidfd >= 0)
+			close(caller.pidfd);
+		return -ESRCH;
+	}
+	was = skep_caller_enter(&caller);
+	ret = skep_bpf(n->skep, (int)req->data.args[0],
+		       (union bpf_attr *)(uintptr_t)req->data.args[1], (unsigned)req->data.args[2]);
+	skep_caller_done(&caller);
+	skep_caller_enter(was);
+	close(caller.pidfd);
+	if (ret >= 0 && caller.gave) {
+		*fd = (int)ret;
+		return 0;
+	}
+	return ret;
+}
+
+static void answer(struct skep_notify *n, const struct seccomp_notif *req, long ret, int fd)
+{
+	struct seccomp_notif_resp resp = {.id = req->id};
+	struct seccomp_notif_addfd add = {
+		.id = req->id,
+		.flags = SECCOMP_ADDFD_FLAG_SEND,
+		.srcfd = (uint32_t)fd,
+		.newfd_flags = O_CLOEXEC,
+	};
+
+	if (fd >= 0) {
+		/* Gives it and answers with its number in one step. */
+		int err = ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? errno : 0;
+
+		close(fd);
+		if (!err || err == ENOENT)
+			return;
+		ret = -err;
+	}
+	resp.val = ret < 0 ? 0 : ret;
+	resp.error = ret < 0 ? (int)ret : 0;
+	/* ENOENT: the caller is gone. */
+	ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+}
+
+/* The next notification; false when no process is left that could send one. */
+static bool next(struct skep_notify *n, struct seccomp_notif *req)
+{
+	for (;;) {
+		struct pollfd p = {.fd = n->listener, .events = POLLIN};
+
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return false;
+		if (p.revents & POLLIN) {
+			memset(req, 0, sizeof(*req));
+			if (!ioctl(n->listener, SECCOMP_IOCTL_NOTIF_RECV, req))
+				return true;
+			/* ENOENT: its caller died. */
+			if (errno != ENOENT && errno != EINTR)
+				return false;
+		} else if (p.revents & (POLLHUP | POLLERR | POLLNVAL)) {
+			return false;
+		}
+	}
+}
+
+static void *serve(void *arg)
+{
+	struct skep_notify *n = arg;
+	struct seccomp_notif req;
+
+	for (;;) {
+		bool more;
+		int fd;
+		long ret;
+
+		/* To wait together would leave all but one in a read that never ends. */
+		pthread_mutex_lock(&n->turn);
+		more = next(n, &req);
+		pthread_mutex_unlock(&n->turn);
+		if (!more)
+			return NULL;
+		atomic_fetch_add(&n->count, 1);
+		ret = call(n, &req, &fd);
+		answer(n, &req, ret, fd);
+	}
+}
+
+int skep_notify_serve(struct skep_notify *n)
+{
+	pthread_t helpers[THREADS - 1];
+	int started = 0;
+
+	while (started < THREADS - 1 && !pthread_create(&helpers[started], NULL, serve, n))
+		started++;
+	serve(n);
+	for (int i = 0; i < started; i++)
+		pthread_join(helpers[i], NULL);
+	return 0;
+}
