@@ -17,10 +17,10 @@ replay() {
 	exec "$build/guard" --capture apps/guard/flood.pcap --packet-clock
 }
 
-# Everything happens inside one private network (and mount) namespace.
+# Everything happens inside one private network namespace.
 if [ -z "${GUARD_DEMO_INSIDE-}" ]; then
-	if [ "$(id -u)" = 0 ]; then how="unshare -n -m"; else how="unshare -r -n -m"; fi
-	$how true 2>/dev/null || replay "unshare is not permitted"
+	if [ "$(id -u)" = 0 ]; then how="unshare -n"; else how="unshare -r -n"; fi
+	$how true 2>/dev/null || replay "\"$how\" is not permitted"
 	GUARD_DEMO_INSIDE=1 exec $how "$0" "$build"
 fi
 
