@@ -734,12 +734,77 @@ static void test_fields(void **state)
 		compared - before, lacking);
 }
 
+static bool has_map_type(uint32_t type)
+{
+	static const uint8_t lacking[] = {BPF_MAP_TYPE_SOCKMAP,
+					  BPF_MAP_TYPE_CPUMAP,
+					  BPF_MAP_TYPE_XSKMAP,
+					  BPF_MAP_TYPE_SOCKHASH,
+					  BPF_MAP_TYPE_CGROUP_ARRAY,
+					  BPF_MAP_TYPE_CGROUP_STORAGE,
+					  BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
+					  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+					  BPF_MAP_TYPE_SK_STORAGE,
+					  BPF_MAP_TYPE_STRUCT_OPS,
+					  BPF_MAP_TYPE_INODE_STORAGE,
+					  BPF_MAP_TYPE_TASK_STORAGE,
+					  BPF_MAP_TYPE_USER_RINGBUF,
+					  BPF_MAP_TYPE_CGRP_STORAGE,
+					  BPF_MAP_TYPE_ARENA};
+
+	return !memchr(lacking, (int)type, sizeof(lacking));
+}
+
+/* Every type of map with every pair of key and value types. */
+static void test_map_types(void **state)
+{
+	unsigned before = compared;
+
+	NEED_KERNEL
+	what = "map types";
+	for (uint32_t type = 0; type < 36; type++) {
+		for (uint32_t ids = 0; ids < 49; ids++) {
+			for (uint32_t sizes = 0; sizes < 8; sizes++) {
+				long r[WORLDS];
+				for (int w = 0; w < WORLDS; w++) {
+					const struct world *o = &worlds[w];
+					r[w] = CALL(w, BPF_MAP_CREATE, attr_.map_type = type,
+						    attr_.key_size = sizes & 1   ? 4
+								     : sizes & 4 ? 8
+										 : 0,
+						    attr_.value_size = sizes & 2 ? 4 : 8,
+						    attr_.max_entries =
+							    type == BPF_MAP_TYPE_RINGBUF ? 4096 : 1,
+						    attr_.map_flags = type == BPF_MAP_TYPE_LPM_TRIE
+									      ? BPF_F_NO_PREALLOC
+									      : 0,
+						    attr_.inner_map_fd = (uint32_t)o->array,
+						    attr_.btf_fd = (uint32_t)o->btf,
+						    attr_.btf_key_type_id = ids % 7,
+						    attr_.btf_value_type_id = ids / 7);
+				}
+				if (r[KERNEL] != -EINVAL && r[SKEP] == -EINVAL &&
+				    !has_map_type(type)) {
+					if (r[KERNEL] >= 0)
+						close((int)r[KERNEL]);
+					continue;
+				}
+				char how[64];
+				snprintf(how, sizeof(how), "type %u, ids %u %u, sizes", type,
+					 ids % 7, ids / 7);
+				same(BPF_MAP_CREATE, r[KERNEL], r[SKEP], how, sizes, 0);
+			}
+		}
+	}
+	print_message("%u maps compared\n", compared - before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),  cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_fds),    cmocka_unit_test(test_pointers),
-		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_fields), cmocka_unit_test(test_map_types),
 	};
 	return cmocka_run_group_tests_name("bpf", tests, make, unmake);
 }

@@ -50,8 +50,8 @@ int64_t skep_btf_find(const struct skep_btf *btf, const char *name, uint32_t kin
 /* Special fields (spin lock, timer, ...) of a map value type: 0 or -errno. */
 int skep_btf_fields(const struct skep_btf *btf, uint32_t id, struct skep_fields *out);
 /* Checks a map's key and value types against its sizes, as BPF_MAP_CREATE does. */
-int skep_btf_check_map(const struct skep_btf *btf, uint32_t key_id, uint32_t value_id,
-		       uint32_t key_size, uint32_t value_size);
+int skep_btf_check_map(const struct skep_btf *btf, uint32_t map_type, uint32_t key_id,
+		       uint32_t value_id, uint32_t key_size, uint32_t value_size);
 /* What the map's type says of its key and value types besides: 0 or the kernel's errno. */
 struct skep_map;
 int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *map);

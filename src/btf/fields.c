@@ -323,10 +323,28 @@ int skep_btf_fields(const struct skep_btf *btf, uint32_t id, struct skep_fields 
 
 /* ---- Maps' types ---- */
 
-int skep_btf_check_map(const struct skep_btf *btf, uint32_t key_id, uint32_t value_id,
-		       uint32_t key_size, uint32_t value_size)
+/* Types that say themselves what their key is, if BTF does not. */
+static bool key_optional(uint32_t map_type)
 {
-	if (key_id && skep_btf_size(btf, key_id) != key_size)
+	switch (map_type) {
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+	case BPF_MAP_TYPE_PROG_ARRAY:
+	case BPF_MAP_TYPE_QUEUE:
+	case BPF_MAP_TYPE_STACK:
+	case BPF_MAP_TYPE_RINGBUF:
+		return false;
+	default:
+		return true;
+	}
+}
+
+int skep_btf_check_map(const struct skep_btf *btf, uint32_t map_type, uint32_t key_id,
+		       uint32_t value_id, uint32_t key_size, uint32_t value_size)
+{
+	if (key_id ? skep_btf_size(btf, key_id) != key_size : !key_optional(map_type))
 		return -EINVAL;
 	return skep_btf_size(btf, value_id) != value_size ? -EINVAL : 0;
 }
@@ -357,7 +375,6 @@ int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *m
 		return !no_key && T_KIND(key) == BTF_KIND_STRUCT ? 0 : -EINVAL;
 	case BPF_MAP_TYPE_BLOOM_FILTER:
 		return no_key ? 0 : -EINVAL;
-	case BPF_MAP_TYPE_PROG_ARRAY:
 	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
 	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
 	case BPF_MAP_TYPE_HASH_OF_MAPS:
@@ -368,6 +385,6 @@ int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *m
 	case BPF_MAP_TYPE_XSKMAP:
 		return -SKEP_ENOTSUPP;
 	default:
-		return no_key ? -EINVAL : 0;
+		return 0;
 	}
 }

@@ -91,8 +91,8 @@ static int attach_btf(struct skep_map *map, const union bpf_attr *attr, struct s
 	if (btf->kernel)
 		return -EACCES;
 	if (attr->btf_value_type_id) {
-		err = skep_btf_check_map(btf, attr->btf_key_type_id, attr->btf_value_type_id,
-					 attr->key_size, attr->value_size);
+		err = skep_btf_check_map(btf, attr->map_type, attr->btf_key_type_id,
+					 attr->btf_value_type_id, attr->key_size, attr->value_size);
 		if (err)
 			return err;
 		err = skep_btf_fields(btf, attr->btf_value_type_id, &map->fields);

@@ -16,8 +16,11 @@ const struct skep_field *skep_map_spin_lock(const struct skep_map *map)
 /* Types whose values may hold each kind of field, as the kernel allows it. */
 int skep_map_check_fields(const struct skep_map *map)
 {
-	/* Programs could not take the lock of a value they may not write, and so on. */
-	if (map->fields.n && (map->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)))
+	/* Programs could not take the lock of a value they may not write, and so on: never in
+	 * device maps. */
+	bool devmap = map->type == BPF_MAP_TYPE_DEVMAP || map->type == BPF_MAP_TYPE_DEVMAP_HASH;
+
+	if (map->fields.n && (devmap || (map->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))))
 		return -EACCES;
 	for (uint32_t i = 0; i < map->fields.n; i++) {
 		switch (map->fields.f[i].kind) {
