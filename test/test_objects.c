@@ -506,6 +506,113 @@ static void test_info_btf(void **state)
 	none_left();
 }
 
+/* ---- fd_array, digests ---- */
+
+static long load_array(int w, const struct bpf_insn *insns, uint32_t n, const int *fds,
+		       uint32_t cnt)
+{
+	log_text[0] = 0;
+	return CALL(w, BPF_PROG_LOAD, attr.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		    attr.insns = (uintptr_t)insns, attr.insn_cnt = n,
+		    attr.license = (uintptr_t) "GPL", attr.log_buf = (uintptr_t)log_text,
+		    attr.log_size = sizeof(log_text), attr.log_level = 1,
+		    attr.fd_array = (uintptr_t)fds, attr.fd_array_cnt = cnt);
+}
+
+static void test_fd_array(void **state)
+{
+	static char kernel_log[sizeof(log_text)];
+	unsigned compared = 0;
+
+	if (!kernel_there())
+		skip();
+	int m[WORLDS], b[WORLDS], null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	for (int w = 0; w < WORLDS; w++) {
+		m[w] = map(w, BPF_MAP_TYPE_ARRAY, 0, "m");
+		b[w] = load_btf(w);
+	}
+	for (int kind = 0; kind < 12; kind++) {
+		for (uint32_t cnt = 0; cnt < 4; cnt++) {
+			struct bpf_insn insns[] = {MAP(1, kind % 3), MOV(0, 0), EXIT()};
+			struct bpf_prog_info pi[WORLDS];
+			long r[WORLDS];
+			insns[0].src_reg = kind < 6 ? BPF_PSEUDO_MAP_IDX : BPF_PSEUDO_MAP_IDX_VALUE;
+			for (int w = 0; w < WORLDS; w++) {
+				const int fds[] = {m[w], kind / 3 % 2 ? b[w] : null_fd, 999, 0};
+				memset(&pi[w], 0, sizeof(pi[w]));
+				r[w] = load_array(w, insns, 4, fds, cnt);
+				if (!w)
+					memcpy(kernel_log, log_text, sizeof(log_text));
+				if (r[w] >= 0) {
+					assert_int_equal(
+						info(w, (int)r[w], &pi[w], sizeof(pi[w]), NULL), 0);
+					close((int)r[w]);
+					r[w] = 0;
+				}
+			}
+			/* Descriptors have other numbers in texts. */
+			if (r[KERNEL] != r[SKEP] || memcmp(pi[KERNEL].tag, pi[SKEP].tag, 8) ||
+			    pi[KERNEL].nr_map_ids != pi[SKEP].nr_map_ids)
+				fail_msg("kind %d, count %u: kernel %ld (%u maps), skep %ld (%u "
+					 "maps)\n%s---\n%s",
+					 kind, cnt, r[KERNEL], pi[KERNEL].nr_map_ids, r[SKEP],
+					 pi[SKEP].nr_map_ids, kernel_log, log_text);
+			compared++;
+		}
+	}
+	for (int w = 0; w < WORLDS; w++) {
+		close(m[w]);
+		close(b[w]);
+	}
+	close(null_fd);
+	none_left();
+	print_message("%u loads with fd_array compared\n", compared);
+}
+
+/* A map for one program only, and the digest of a frozen map. */
+static void test_digests(void **state)
+{
+	if (!kernel_there())
+		skip();
+	uint8_t digests[WORLDS][32];
+	for (int w = 0; w < WORLDS; w++) {
+		/* SHA-256 of the program below with the map left out: taken from its tag, and found
+		 * by the kernel's refusal of any other. */
+		uint8_t hash[32] = {0};
+		int m = must(CALL(w, BPF_MAP_CREATE, attr.map_type = BPF_MAP_TYPE_ARRAY,
+				  attr.key_size = 4, attr.value_size = 8, attr.max_entries = 4,
+				  attr.excl_prog_hash = (uintptr_t)hash,
+				  attr.excl_prog_hash_size = 32));
+		const struct bpf_insn insns[] = {MAP(1, m), MOV(0, 0), EXIT()};
+		assert_int_equal(load(w, BPF_PROG_TYPE_SOCKET_FILTER, insns, 4, "x"), -EACCES);
+		assert_non_null(
+			strstr(log_text, "program's hash doesn't match map's excl_prog_hash"));
+		close(m);
+		assert_int_equal(CALL(w, BPF_MAP_CREATE, attr.map_type = BPF_MAP_TYPE_ARRAY,
+				      attr.key_size = 4, attr.value_size = 8, attr.max_entries = 4,
+				      attr.excl_prog_hash = (uintptr_t)hash,
+				      attr.excl_prog_hash_size = 31),
+				 -EINVAL);
+
+		m = map(w, BPF_MAP_TYPE_ARRAY, 0, "m");
+		for (uint32_t key = 0; key < 4; key++) {
+			uint64_t value = key * 77;
+			assert_int_equal(CALL(w, BPF_MAP_UPDATE_ELEM, attr.map_fd = (uint32_t)m,
+					      attr.key = (uintptr_t)&key,
+					      attr.value = (uintptr_t)&value),
+					 0);
+		}
+		struct bpf_map_info mi = {.hash = (uintptr_t)digests[w], .hash_size = 32};
+		assert_int_equal(info(w, m, &mi, sizeof(mi), NULL), -EPERM);
+		assert_int_equal(CALL(w, BPF_MAP_FREEZE, attr.map_fd = (uint32_t)m), 0);
+		mi = (struct bpf_map_info){.hash = (uintptr_t)digests[w], .hash_size = 32};
+		assert_int_equal(info(w, m, &mi, sizeof(mi), NULL), 0);
+		close(m);
+	}
+	assert_memory_equal(digests[KERNEL], digests[SKEP], 32);
+	none_left();
+}
+
 /* ---- Ids ---- */
 
 static void test_ids(void **state)
@@ -756,6 +863,7 @@ int main(void)
 		cmocka_unit_test(test_debug_info), cmocka_unit_test(test_info_map),
 		cmocka_unit_test(test_info_prog),  cmocka_unit_test(test_info_funcs),
 		cmocka_unit_test(test_info_btf),   cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_fd_array),   cmocka_unit_test(test_digests),
 		cmocka_unit_test(test_pins),       cmocka_unit_test(test_pins_in_directory),
 		cmocka_unit_test(test_links),      cmocka_unit_test(test_stats),
 	};

@@ -240,8 +240,6 @@ static int prog_info(struct skep_call *c, const struct skep_prog *prog)
 static int map_hash(const struct skep_map *map, const struct bpf_map_info *info)
 {
 	uint8_t digest[32];
-	void *base;
-	uint64_t size;
 
 	if (!info->hash)
 		return info->hash_size ? -EINVAL : 0;
@@ -249,11 +247,8 @@ static int map_hash(const struct skep_map *map, const struct bpf_map_info *info)
 		return -EINVAL;
 	if (!atomic_load(&map->frozen))
 		return -EPERM;
-	int err =
-		map->ops->direct ? map->ops->direct((struct skep_map *)map, &base, &size) : -EINVAL;
-	if (err)
-		return err;
-	skep_sha256(base, (size_t)map->elem_size * map->max_entries, digest);
+	/* An array's elements are its data segment's beginning. */
+	skep_sha256(map->data.base, (size_t)map->elem_size * map->max_entries, digest);
 	return skep_user_write(info->hash, digest, sizeof(digest));
 }
 
