@@ -33,6 +33,7 @@
 #include "asm.h"
 #include "bpf/instance.h"
 #include "exec/exec.h"
+#include "exec/jit/jit.h"
 #include "isa/isa.h"
 #include "kern.h"
 #include "rndprog.h"
@@ -52,6 +53,7 @@ struct unit {
 	struct bpf_insn insns[MAX_INSNS];
 	int n;
 	struct skep_prog prog;
+	struct skep_code baseline; /* for a CPU that has nothing special */
 	int fd; /* in the kernel; -1: it does not take it */
 	const char *where;
 };
@@ -86,6 +88,9 @@ static void unit_open(struct unit *u, const struct bpf_insn *body, int n, const 
 	err = skep_jit(&u->prog, &u->prog.code);
 	if (err && err != -ENOTSUP)
 		fail_msg("%s: not compiled: %s", where, strerror(-err));
+	memset(&u->baseline, 0, sizeof(u->baseline));
+	if (!err && skep_jit_with(&u->prog, JIT_BASELINE, &u->baseline))
+		fail_msg("%s: not compiled for an older CPU", where);
 	u->fd = -1;
 	if (!with_kernel)
 		return;
@@ -102,6 +107,7 @@ static void unit_close(struct unit *u)
 	if (u->fd >= 0)
 		close(u->fd);
 	skep_jit_free(&u->prog.code);
+	skep_jit_free(&u->baseline);
 	skep_image_free(&u->prog.image);
 }
 
@@ -166,6 +172,10 @@ static void unit_run(struct unit *u, const uint8_t *mem, const uint8_t *want)
 		memset(ctx + MEM, 0xee, 8);
 		u->prog.code.entry(ctx, &env);
 		same(u, "the compiled program", ctx, ref);
+		memcpy(ctx, mem, MEM);
+		memset(ctx + MEM, 0xee, 8);
+		u->baseline.entry(ctx, &env);
+		same(u, "the program compiled for an older CPU", ctx, ref);
 		counts.jit++;
 	}
 	if (u->fd >= 0) {

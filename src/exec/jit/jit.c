@@ -31,11 +31,14 @@ static int compile(struct jit *jit, struct skep_code *code)
 	return jit_arch_emit(jit, code);
 }
 
-int skep_jit(struct skep_prog *prog, struct skep_code *out)
+int skep_jit_with(struct skep_prog *prog, uint32_t flags, struct skep_code *out)
 {
 	const struct skep_image *image = &prog->image;
-	struct jit jit = {
-		.prog = prog, .image = image, .len = image->len, .nfuncs = image->nsubprogs};
+	struct jit jit = {.flags = flags,
+			  .prog = prog,
+			  .image = image,
+			  .len = image->len,
+			  .nfuncs = image->nsubprogs};
 	int err = -ENOMEM;
 
 	*out = (struct skep_code){0};
@@ -61,6 +64,11 @@ int skep_jit(struct skep_prog *prog, struct skep_code *out)
 	free(jit.live_in);
 	free(jit.bits_in);
 	return err;
+}
+
+int skep_jit(struct skep_prog *prog, struct skep_code *out)
+{
+	return skep_jit_with(prog, 0, out);
 }
 
 void skep_jit_free(struct skep_code *code)

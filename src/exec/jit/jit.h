@@ -93,6 +93,7 @@ struct jit_func {
 };
 
 struct jit {
+	uint32_t flags; /* JIT_* */
 	const struct skep_prog *prog;
 	const struct skep_image *image;
 	struct ir *ir; /* [len] */
@@ -105,6 +106,10 @@ struct jit {
 	uint32_t *live_in; /* [len] liveness at jump targets */
 	uint8_t (*bits_in)[IR_REGS]; /* [len] significant bits at jump targets */
 };
+
+/* skep_jit() with flags, for tests. */
+#define JIT_BASELINE 1u /* use no more of the CPU than every machine has */
+int skep_jit_with(struct skep_prog *prog, uint32_t flags, struct skep_code *out);
 
 /* ---- lower.c: image to IR ---- */
 int jit_lower(struct jit *jit);

@@ -459,6 +459,8 @@ static void detect(struct x86 *c)
 {
 	unsigned a, b, cx, d;
 
+	if (c->jit->flags & JIT_BASELINE)
+		return;
 	c->bmi2 = __get_cpuid_count(7, 0, &a, &b, &cx, &d) && (b & bit_BMI2);
 	c->movbe = __get_cpuid(1, &a, &b, &cx, &d) && (cx & bit_MOVBE);
 }
