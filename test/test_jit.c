@@ -5,8 +5,10 @@
  * stands in between; the interpreter says what is right.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -379,6 +381,57 @@ static void test_tail_call_in_subprogram(void **state)
 	skep_object_put(&map->obj);
 }
 
+static void *flip(void *arg)
+{
+	_Atomic uint32_t *word = arg;
+
+	while (atomic_load(word + 1) == 0) {
+		atomic_store_explicit(word, 3, memory_order_relaxed);
+		atomic_store_explicit(word, 1000000, memory_order_relaxed);
+	}
+	return NULL;
+}
+
+/*
+ * A value that others write is loaded once: what was checked is what is used, in
+ * whatever form the compiler puts the load, the comparison and the use.
+ */
+static void test_single_load(void **state)
+{
+	static const char *const texts[] = {
+		/* compared, then returned */
+		"r2 = *(u32 *)(r1 +0)\n r0 = 1\n if r2 > 7 goto out\n r0 = r2\n out:\n exit\n",
+		"r2 = *(u32 *)(r1 +0)\n r0 = 1\n if w2 > 7 goto out\n w0 = w2\n out:\n exit\n",
+		/* an operand and a comparison */
+		"r0 = 0\n r2 = *(u32 *)(r1 +0)\n r0 += r2\n if r2 > 7 goto out\n exit\n"
+		"out:\n r0 = 1\n exit\n",
+		/* copied before it is compared */
+		"r2 = *(u32 *)(r1 +0)\n r3 = r2\n r0 = 1\n if r3 > 7 goto out\n r0 = r2\n out:\n "
+		"exit\n",
+		"r2 = *(u16 *)(r1 +0)\n r3 = r2\n r3 &= 0xff8\n r0 = 1\n if r3 != 0 goto out\n"
+		"r2 &= 0xfff\n r0 = r2\n out:\n exit\n",
+		/* used twice, once through memory operands */
+		"r2 = *(u32 *)(r1 +0)\n r3 = 5\n r3 ^= r2\n r4 = r2\n r4 ^= 5\n r0 = 1\n"
+		"if r3 != r4 goto bad\n exit\n bad:\n r0 = 99\n exit\n",
+	};
+	_Alignas(8) _Atomic uint32_t words[2] = {3, 0};
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, flip, words), 0);
+	for (size_t t = 0; t < sizeof(texts) / sizeof(texts[0]); t++) {
+		struct unit u;
+
+		open_unit(&u, texts[t], NULL);
+		build(&u);
+		for (int i = 0; i < 5000000; i++)
+			if (u.prog.code.entry((void *)words, env) > 7)
+				fail_msg("text %zu: a value was used that was not checked", t);
+		close_unit(&u);
+	}
+	atomic_store(words + 1, 1);
+	pthread_join(thread, NULL);
+}
+
 /* Code is never writable and executable at once. */
 static void test_w_xor_x(void **state)
 {
@@ -497,11 +550,17 @@ static void test_backward_jumps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_lookup),  cmocka_unit_test(test_constant_key),
-		cmocka_unit_test(test_helpers), cmocka_unit_test(test_callback),
-		cmocka_unit_test(test_probe),   cmocka_unit_test(test_tail_call_in_subprogram),
-		cmocka_unit_test(test_w_xor_x), cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_large),   cmocka_unit_test(test_backward_jumps),
+		cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_constant_key),
+		cmocka_unit_test(test_helpers),
+		cmocka_unit_test(test_callback),
+		cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_tail_call_in_subprogram),
+		cmocka_unit_test(test_single_load),
+		cmocka_unit_test(test_w_xor_x),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_backward_jumps),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
