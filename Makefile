@@ -50,7 +50,7 @@ LIBS_PARTS := -l:libbpf.a -lelf -lz -lpcap -lseccomp
 # libbpf reaches the system through these; client/libbpf.c leads them to an instance.
 # The command alone: disassembling machine code.
 LIBS_CMD := -lm $(if $(filter x86_64,$(shell uname -m)),-lZydis)
-WRAP := syscall mmap64 fopen64 open64 faccessat uname epoll_ctl epoll_wait close ioctl
+WRAP := syscall mmap64 fopen64 open64 faccessat statfs64 mkdir unlink uname epoll_ctl epoll_wait close ioctl
 WRAP_FLAGS := $(WRAP:%=-Wl,--wrap=%)
 
 TESTS   := $(patsubst test/%.c,$(BUILD)/test/%,$(TEST_SRC))

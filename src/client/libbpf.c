@@ -10,6 +10,8 @@
  *		ring buffers and perf readers: see ready.c
  * fopen64, open64, faccessat
  *		files that describe the kernel: BTF, symbols, version
+ * statfs64, mkdir, unlink
+ *		pins, which lie below /sys/fs/bpf without anything being there
  * uname	the version that the instance presents
  */
 #include "client/libbpf.h"
@@ -18,15 +20,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "bpf/pin.h"
 #include "btf/btf.h"
 #include "client/ready.h"
+
+#define BPF_FS_MAGIC 0xcafe4a11 /* of <linux/magic.h> */
 
 /* The release that uname answers inside a scope; LINUX_KERNEL_VERSION follows from it. */
 #define PRESENTED_RELEASE "6.18.0-skep"
@@ -108,6 +115,12 @@ int __real_faccessat(int dir, const char *path, int mode, int flags);
 int __wrap_faccessat(int dir, const char *path, int mode, int flags);
 void *__real_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off);
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off);
+int __real_statfs64(const char *path, struct statfs64 *st);
+int __wrap_statfs64(const char *path, struct statfs64 *st);
+int __real_mkdir(const char *path, mode_t mode);
+int __wrap_mkdir(const char *path, mode_t mode);
+int __real_unlink(const char *path);
+int __wrap_unlink(const char *path);
 int __real_uname(struct utsname *name);
 int __wrap_uname(struct utsname *name);
 
@@ -292,6 +305,41 @@ int __wrap_faccessat(int dir, const char *path, int mode, int flags)
 	if (view != VIEW_NONE && !(mode & (W_OK | X_OK)))
 		return 0;
 	errno = view == VIEW_NONE ? ENOENT : EACCES;
+	return -1;
+}
+
+static bool is_pin(const char *path)
+{
+	size_t n = strlen(SKEP_BPFFS);
+
+	return scope.skep && path && !strncmp(path, SKEP_BPFFS, n) && (!path[n] || path[n] == '/');
+}
+
+int __wrap_statfs64(const char *path, struct statfs64 *st)
+{
+	if (!is_pin(path))
+		return __real_statfs64(path, st);
+	memset(st, 0, sizeof(*st));
+	st->f_type = BPF_FS_MAGIC;
+	return 0;
+}
+
+/* Names of pins have no folders to be made. */
+int __wrap_mkdir(const char *path, mode_t mode)
+{
+	return is_pin(path) ? 0 : __real_mkdir(path, mode);
+}
+
+int __wrap_unlink(const char *path)
+{
+	int r;
+
+	if (!is_pin(path))
+		return __real_unlink(path);
+	r = skep_unpin(scope.skep, path);
+	if (!r)
+		return 0;
+	errno = -r;
 	return -1;
 }
 
