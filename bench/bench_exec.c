@@ -173,7 +173,7 @@ static int load_tailcall(bool kernel)
 
 static void prepare_tailcall(struct bench *b)
 {
-	struct skep_object *obj;
+	struct skep_object *obj = NULL;
 	int fd, err = skep_open(&skep, NULL);
 
 	if (err)

@@ -339,6 +339,14 @@ uint64_t skep_interp_run(void *ctx, struct skep_env *env)
 	return skep_interp(env->prog, ctx, env);
 }
 
+static uint64_t call_interpreted(struct skep_env *env, uint64_t func, struct regs regs)
+{
+	struct vm vm = {.env = env, .prog = env->prog, .insns = env->prog->bound.insns};
+
+	return (env->checker ? run_checked : run_plain)(
+		&vm, (const struct bpf_insn *)(func - SKEP_FUNC_INTERP), regs);
+}
+
 /*
  * The value of a PSEUDO_FUNC load names a function of either kind: machine code
  * (aligned, so even), called as a helper is, or a bound instruction plus 1.
@@ -346,13 +354,9 @@ uint64_t skep_interp_run(void *ctx, struct skep_env *env)
 uint64_t skep_call(struct skep_env *env, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
 		   uint64_t r4, uint64_t r5)
 {
-	struct vm vm = {.env = env, .prog = env->prog, .insns = env->prog->bound.insns};
-	struct regs regs = {.r = {0, r1, r2, r3, r4, r5}};
-
 	if (!(func & SKEP_FUNC_INTERP))
 		return ((skep_helper_fn *)func)(r1, r2, r3, r4, r5, env);
-	return (env->checker ? run_checked : run_plain)(
-		&vm, (const struct bpf_insn *)(func - SKEP_FUNC_INTERP), regs);
+	return call_interpreted(env, func, (struct regs){.r = {0, r1, r2, r3, r4, r5}});
 }
 
 int skep_interp_raw(const struct skep_raw *raw, uint64_t r1, uint64_t r2, struct skep_env *env,
