@@ -9,7 +9,7 @@ _skep()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run check dump version help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "run check dump exec version help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -37,12 +37,19 @@ _skep()
 		return
 		;;
 	esac
+	if [ "$cmd" = exec ]; then
+		case $cur in
+		-*) COMPREPLY=($(compgen -W "--interpret --unprivileged --stats --help" -- "$cur")) ;;
+		*) COMPREPLY=($(compgen -c -- "$cur") $(compgen -f -- "$cur")) ;;
+		esac
+		return
+	fi
 	if [ -z "$files" ]; then
 		case $cmd in
 		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
 		check) words="--json --log $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
-		help) words="run check dump version" ;;
+		help) words="run check dump exec version" ;;
 		*) return ;;
 		esac
 		if [ "$cmd" = help ] || [[ $cur == -* ]]; then

@@ -163,6 +163,7 @@ static void test_usage(void **state)
 	says(skep_cmd("run --help")->out, "--repeat");
 	says(skep_cmd("run --help")->out, "--map");
 	says(skep_cmd("check --help")->out, "--log");
+	says(skep_cmd("help exec")->out, "skep exec");
 }
 
 /* ---- Files ---- */
