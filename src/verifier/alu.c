@@ -175,10 +175,7 @@ static int alu_unary(struct venv *env, const struct bpf_insn *in, bool is64)
 	} else {
 		bool swap = is64 || BPF_SRC(in->code) == BPF_TO_BE;
 
-		if (v_is_const(dst))
-			skep_scalar_end(&dst->s, (unsigned)in->imm / 8, swap);
-		else
-			dst->s = skep_scalar_unknown();
+		skep_scalar_end(&dst->s, (unsigned)in->imm / 8, swap);
 	}
 	return 0;
 }

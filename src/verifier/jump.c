@@ -120,9 +120,11 @@ static int collect_linked(struct venv *env, struct vstate *st, uint32_t id, stru
 	for (uint32_t i = st->curframe + 1; i-- > 0;) {
 		struct vframe *f = st->frame[i];
 		uint32_t n = f->stack ? f->stack->n : 0;
+		uint32_t at = i == st->curframe ? env->insn : (uint32_t)st->frame[i + 1]->callsite;
+		uint16_t live = env->aux[at].live;
 
 		for (uint32_t r = 0; r < V_REGS; r++) {
-			if (!has_id(&f->reg[r], &id))
+			if (!(live & 1u << r) || !has_id(&f->reg[r], &id))
 				continue;
 			if (l->nlinked == 6 && !(f = skep_v_frame_mut(env, st, i)))
 				return -ENOMEM;

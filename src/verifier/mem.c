@@ -458,10 +458,16 @@ int skep_v_access(struct venv *env, uint32_t insn, int r, int off, int size, enu
 			return -ENOMEM;
 		folded = v_is_const(d) && v_is_scalar(d) && reg.type == V_MAP_VALUE;
 		if (v_is_scalar(d) && !(folded && sx)) {
-			if (sx)
+			if (sx) {
+				/* A negative number is not the one that was spilled. */
+				if (d->s.umax >= 1ull << (8 * size - 1)) {
+					d->id = 0;
+					d->off = 0;
+				}
 				skep_scalar_sext(&d->s, (unsigned)size, true);
-			else
+			} else {
 				skep_scalar_zext(&d->s, (unsigned)size);
+			}
 		}
 	}
 	return note_type(env, insn, &reg);

@@ -64,7 +64,7 @@ static void put_signed(struct venv *env, int64_t v)
 		skep_v_log(env, "%#llx", (unsigned long long)v);
 }
 
-/* Bounds that say something; equal ones are written together. */
+/* Bounds that say something; equal ones of a kind are written together. */
 static void put_ranges(struct venv *env, const struct skep_scalar *s, const char **sep)
 {
 	struct {
@@ -91,16 +91,22 @@ static void put_ranges(struct venv *env, const struct skep_scalar *s, const char
 		skep_v_log(env, "%s%s=", *sep, m[i].name);
 		*sep = ",";
 		for (unsigned j = i + 1; j < n; j++) {
-			if (m[j].omit || m[j].val != m[i].val ||
+			if (m[j].omit || m[j].val != m[i].val || m[j].name[2] != m[i].name[2] ||
 			    neg != (m[j].name[0] == 's' && (int64_t)m[j].val < 0))
+				continue;
+			/* Hexadecimal negative numbers of two widths look different. */
+			if (neg && (int64_t)m[i].val < INT16_MIN &&
+			    strlen(m[i].name) != strlen(m[j].name))
 				continue;
 			m[j].omit = true;
 			skep_v_log(env, "%s=", m[j].name);
 		}
-		if (m[i].name[0] == 's')
-			put_signed(env, (int64_t)m[i].val);
-		else
+		if (m[i].name[0] != 's')
 			put_unsigned(env, m[i].val);
+		else if (neg && (int64_t)m[i].val < INT16_MIN && m[i].name[4])
+			skep_v_log(env, "%#x", (uint32_t)m[i].val);
+		else
+			put_signed(env, (int64_t)m[i].val);
 	}
 }
 

@@ -232,6 +232,8 @@ static int clean(struct venv *env, struct vstate *st)
 		uint64_t slots = skep_v_live_slots(env, st, i);
 		struct vframe *f = st->frame[i];
 
+		st->preg[i] &= live;
+		st->pslot[i] &= slots;
 		for (uint32_t r = 0; r < 10; r++) {
 			if (live & 1u << r || f->reg[r].type == V_NOT_INIT)
 				continue;
@@ -438,42 +440,9 @@ static void enter_loop(struct venv *env, struct vstate *st)
 	print_cycle(env, st, "enter");
 }
 
-static bool single_id(struct venv *env, uint32_t id)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i <= env->cur->curframe; i++) {
-		const struct vframe *f = env->cur->frame[i];
-
-		for (uint32_t r = 0; r < V_REGS; r++)
-			n += v_is_scalar(&f->reg[r]) && (f->reg[r].id & ~V_ADD_CONST) == id;
-		for (uint32_t s = 0; f->stack && s < f->stack->n; s++)
-			n += f->stack->slot[s].kind[7] == V_SPILL &&
-			     v_is_scalar(&f->stack->slot[s].reg) &&
-			     (f->stack->slot[s].reg.id & ~V_ADD_CONST) == id;
-		if (n > 1)
-			return false;
-	}
-	return true;
-}
-
-static bool has_id(const struct vreg *r, const void *arg)
-{
-	return v_is_scalar(r) && r->id &&
-	       single_id(*(struct venv *const *)arg, r->id & ~V_ADD_CONST);
-}
-
-static void drop_id(struct vreg *r, const void *arg)
-{
-	(void)arg;
-	r->id = 0;
-	r->off = 0;
-}
-
 static int remember(struct venv *env, uint32_t insn)
 {
 	struct vstate *st, **head = bucket(env, env->cur, insn);
-	int err;
 
 	env->total_states++;
 	env->explored_states++;
@@ -482,10 +451,6 @@ static int remember(struct venv *env, uint32_t insn)
 	env->prev_processed = env->processed;
 	memset(env->cur->preg, 0, sizeof(env->cur->preg));
 	memset(env->cur->pslot, 0, sizeof(env->cur->pslot));
-	/* An id that only one number has links nothing. */
-	err = skep_v_each_reg(env, env->cur, has_id, drop_id, &env);
-	if (err)
-		return err;
 	st = skep_v_state_copy(env, env->cur, true);
 	if (!st)
 		return -ENOMEM;
