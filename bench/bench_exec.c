@@ -286,7 +286,7 @@ static void calibrate(struct bench *b)
 		} while (t < SLICE_NS / 4);
 		per = t / b->repeat[v];
 		/* A system call has to be paid for out of the kernel's turn. */
-		b->repeat[v] = (v == KERNEL ? 8 * SLICE_NS : SLICE_NS) / per + 1;
+		b->repeat[v] = (v == KERNEL ? 2 * SLICE_NS : SLICE_NS) / per + 1;
 	}
 }
 

@@ -95,8 +95,7 @@ void x86_byte(struct x86 *c, uint8_t b);
 void x86_imm32(struct x86 *c, int32_t v);
 void x86_imm64(struct x86 *c, uint64_t v);
 void x86_op_rr(struct x86 *c, uint32_t op, bool w, uint8_t reg, uint8_t rm);
-void x86_op_rm(struct x86 *c, uint32_t op, bool w, uint8_t reg, struct x86_mem m,
-	       unsigned imm_bytes);
+void x86_op_rm(struct x86 *c, uint32_t op, bool w, uint8_t reg, struct x86_mem m);
 /* VEX: map 2 is 0F38, 3 is 0F3A; pp 0 none, 1 66, 2 F3, 3 F2. */
 void x86_vex_rr(struct x86 *c, uint8_t map, uint8_t pp, uint8_t op, bool w, uint8_t reg, uint8_t v,
 		uint8_t rm);

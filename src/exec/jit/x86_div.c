@@ -185,7 +185,7 @@ static void fetch_loop(struct x86 *c, const struct ir *i, uint8_t alu)
 	again = c->len;
 	x86_mov_rr(c, true, TMP, RAX);
 	x86_alu_rr(c, alu, w, TMP, src == RAX ? TMP2 : src);
-	x86_op_rm(c, X_LOCK | X_0F | 0xb1, w, TMP, m, 0);
+	x86_op_rm(c, X_LOCK | X_0F | 0xb1, w, TMP, m);
 	x86_byte(c, 0x70 | CC_NE);
 	x86_byte(c, (uint8_t)(again - (c->len + 1)));
 	x86_mov_rr(c, w, src, RAX);
@@ -214,15 +214,15 @@ void x86_atomic(struct x86 *c, const struct ir *i)
 		x86_store(c, i->size, src, m);
 		return;
 	case BPF_XCHG:
-		x86_op_rm(c, 0x87, w, src, m, 0);
+		x86_op_rm(c, 0x87, w, src, m);
 		return;
 	case BPF_CMPXCHG:
-		x86_op_rm(c, X_LOCK | X_0F | 0xb1, w, src, m, 0);
+		x86_op_rm(c, X_LOCK | X_0F | 0xb1, w, src, m);
 		if (!w) /* on success RAX is not written */
 			x86_mov_rr(c, false, RAX, RAX);
 		return;
 	case BPF_ADD | BPF_FETCH:
-		x86_op_rm(c, X_LOCK | X_0F | 0xc1, w, src, m, 0);
+		x86_op_rm(c, X_LOCK | X_0F | 0xc1, w, src, m);
 		return;
 	default:
 		break;
@@ -230,5 +230,5 @@ void x86_atomic(struct x86 *c, const struct ir *i)
 	if (i->imm & BPF_FETCH)
 		fetch_loop(c, i, alu[kind >> 4]);
 	else
-		x86_op_rm(c, X_LOCK | alu[kind >> 4] << 3 | 1, w, src, m, 0);
+		x86_op_rm(c, X_LOCK | alu[kind >> 4] << 3 | 1, w, src, m);
 }

@@ -84,8 +84,7 @@ static void modrm_mem(struct x86 *c, uint8_t reg, struct x86_mem m)
 		x86_imm32(c, m.disp);
 }
 
-void x86_op_rm(struct x86 *c, uint32_t op, bool w, uint8_t reg, struct x86_mem m,
-	       unsigned imm_bytes)
+void x86_op_rm(struct x86 *c, uint32_t op, bool w, uint8_t reg, struct x86_mem m)
 {
 	opcode(c, op, w, reg, m.index, m.base == NO_XREG ? 0 : m.base, false);
 	modrm_mem(c, reg, m);
@@ -146,11 +145,11 @@ void x86_alu_ri(struct x86 *c, uint8_t alu, bool w, uint8_t dst, int32_t imm)
 void x86_alu_mi(struct x86 *c, uint8_t alu, bool w, struct x86_mem m, int32_t imm)
 {
 	if (fits8(imm)) {
-		x86_op_rm(c, 0x83, w, alu, m, 1);
+		x86_op_rm(c, 0x83, w, alu, m);
 		x86_byte(c, (uint8_t)imm);
 		return;
 	}
-	x86_op_rm(c, 0x81, w, alu, m, 4);
+	x86_op_rm(c, 0x81, w, alu, m);
 	x86_imm32(c, imm);
 }
 
@@ -174,23 +173,23 @@ void x86_lea(struct x86 *c, bool w, uint8_t dst, struct x86_mem m)
 		m.base = m.index;
 		m.index = t;
 	}
-	x86_op_rm(c, 0x8d, w, dst, m, 0);
+	x86_op_rm(c, 0x8d, w, dst, m);
 }
 
 void x86_load(struct x86 *c, uint8_t size, bool sign, bool w, uint8_t dst, struct x86_mem m)
 {
 	switch (size) {
 	case 1:
-		x86_op_rm(c, X_0F | (sign ? 0xbe : 0xb6), sign && w, dst, m, 0);
+		x86_op_rm(c, X_0F | (sign ? 0xbe : 0xb6), sign && w, dst, m);
 		break;
 	case 2:
-		x86_op_rm(c, X_0F | (sign ? 0xbf : 0xb7), sign && w, dst, m, 0);
+		x86_op_rm(c, X_0F | (sign ? 0xbf : 0xb7), sign && w, dst, m);
 		break;
 	case 4:
-		x86_op_rm(c, sign ? 0x63 : 0x8b, sign, dst, m, 0);
+		x86_op_rm(c, sign ? 0x63 : 0x8b, sign, dst, m);
 		break;
 	default:
-		x86_op_rm(c, 0x8b, true, dst, m, 0);
+		x86_op_rm(c, 0x8b, true, dst, m);
 	}
 }
 
@@ -198,13 +197,13 @@ void x86_store(struct x86 *c, uint8_t size, uint8_t src, struct x86_mem m)
 {
 	switch (size) {
 	case 1:
-		x86_op_rm(c, X_BYTE | 0x88, false, src, m, 0);
+		x86_op_rm(c, X_BYTE | 0x88, false, src, m);
 		break;
 	case 2:
-		x86_op_rm(c, X_66 | 0x89, false, src, m, 0);
+		x86_op_rm(c, X_66 | 0x89, false, src, m);
 		break;
 	default:
-		x86_op_rm(c, 0x89, size == 8, src, m, 0);
+		x86_op_rm(c, 0x89, size == 8, src, m);
 	}
 }
 

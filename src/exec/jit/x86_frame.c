@@ -137,7 +137,7 @@ static void prologue(struct x86 *c, const struct jit_func *f)
 	if (f->needs_env)
 		x86_mov_rr(c, true, c->env, f->start == c->jit->funcs[0].start ? RSI : R9);
 	if (f->has_may_goto) {
-		x86_op_rm(c, 0xc7, false, 0, x86_at(RSP, c->budget), 4);
+		x86_op_rm(c, 0xc7, false, 0, x86_at(RSP, c->budget));
 		x86_imm32(c, 8 << 20);
 	}
 }
@@ -263,13 +263,12 @@ static void tail_call_inline(struct x86 *c, const struct ir *i,
 	/* An id that somebody else wrote is an empty slot. */
 	x86_mov_ri(c, TMP, (uintptr_t)(in->ids + known));
 	x86_load(c, 4, false, true, RDX, id);
-	x86_op_rm(c, ALU_CMP << 3 | 3, false, RDX, x86_at(RAX, offsetof(struct skep_prog, obj.id)),
-		  0);
+	x86_op_rm(c, ALU_CMP << 3 | 3, false, RDX, x86_at(RAX, offsetof(struct skep_prog, obj.id)));
 	fails[n++] = x86_skip(c, CC_NE);
 	x86_load(c, 8, false, true, TMP, x86_at(RAX, offsetof(struct skep_prog, run)));
 	x86_op_rr(c, 0x85, true, TMP, TMP);
 	fails[n++] = x86_skip(c, CC_E);
-	x86_op_rm(c, 0xff, false, 0, count, 0);
+	x86_op_rm(c, 0xff, false, 0, count);
 	x86_store(c, 8, RAX, x86_at(c->env, offsetof(struct skep_env, prog)));
 	leave_for(c, TMP);
 	while (n)

@@ -155,13 +155,13 @@ static void alu_operand(struct x86 *c, const struct ir *i, uint8_t d, uint8_t a)
 		x86_mov_rr(c, i->w, d, a);
 	if (i->kind == BPF_MUL) {
 		if (i->operand == IR_MEM)
-			x86_op_rm(c, X_0F | 0xaf, i->w, d, x86_address(c, i), 0);
+			x86_op_rm(c, X_0F | 0xaf, i->w, d, x86_address(c, i));
 		else
 			x86_op_rr(c, X_0F | 0xaf, i->w, d, b);
 		return;
 	}
 	if (i->operand == IR_MEM)
-		x86_op_rm(c, alu_op[i->kind >> 4] << 3 | 3, i->w, d, x86_address(c, i), 0);
+		x86_op_rm(c, alu_op[i->kind >> 4] << 3 | 3, i->w, d, x86_address(c, i));
 	else if (i->operand == IR_REG)
 		x86_alu_rr(c, alu_op[i->kind >> 4], i->w, d, b);
 	else
@@ -234,7 +234,7 @@ static void select_swap(struct x86 *c, const struct ir *i)
 	uint8_t d = c->map[i->dst];
 
 	if ((i->flags & IR_MEM_A) && c->movbe) {
-		x86_op_rm(c, X_0F38 | 0xf0, i->size == 8, d, x86_address(c, i), 0);
+		x86_op_rm(c, X_0F38 | 0xf0, i->size == 8, d, x86_address(c, i));
 		return;
 	}
 	if (i->flags & IR_MEM_A)
@@ -278,16 +278,16 @@ static void select_store(struct x86 *c, const struct ir *i)
 	}
 	switch (i->size) {
 	case 1:
-		x86_op_rm(c, 0xc6, false, 0, m, 1);
+		x86_op_rm(c, 0xc6, false, 0, m);
 		x86_byte(c, (uint8_t)i->imm);
 		break;
 	case 2:
-		x86_op_rm(c, X_66 | 0xc7, false, 0, m, 2);
+		x86_op_rm(c, X_66 | 0xc7, false, 0, m);
 		x86_byte(c, (uint8_t)i->imm);
 		x86_byte(c, (uint8_t)(i->imm >> 8));
 		break;
 	default:
-		x86_op_rm(c, 0xc7, i->size == 8, 0, m, 4);
+		x86_op_rm(c, 0xc7, i->size == 8, 0, m);
 		x86_imm32(c, (int32_t)i->imm);
 	}
 }
@@ -298,9 +298,9 @@ static void select_rmw(struct x86 *c, const struct ir *i)
 	int32_t imm = (int32_t)i->imm;
 
 	if (i->operand == IR_REG)
-		x86_op_rm(c, alu_op[i->kind >> 4] << 3 | 1, i->w, c->map[i->b], m, 0);
+		x86_op_rm(c, alu_op[i->kind >> 4] << 3 | 1, i->w, c->map[i->b], m);
 	else if (i->kind == BPF_ADD && (imm == 1 || imm == -1))
-		x86_op_rm(c, 0xff, i->w, imm < 0, m, 0);
+		x86_op_rm(c, 0xff, i->w, imm < 0, m);
 	else
 		x86_alu_mi(c, alu_op[i->kind >> 4], i->w, m, imm);
 }
@@ -328,19 +328,19 @@ static void compare_memory(struct x86 *c, const struct ir *i)
 	int32_t imm = (int32_t)i->imm;
 
 	if (i->operand == IR_REG) {
-		x86_op_rm(c, ALU_CMP << 3 | 1, i->w, reg(c, i->b), m, 0);
+		x86_op_rm(c, ALU_CMP << 3 | 1, i->w, reg(c, i->b), m);
 	} else if (i->kind == BPF_JSET && (i->size <= 2 || (imm >= 0 && imm <= 0xff))) {
 		/* Little endian: the low byte holds all that is asked for. */
-		x86_op_rm(c, 0xf6, false, 0, m, 1);
+		x86_op_rm(c, 0xf6, false, 0, m);
 		x86_byte(c, (uint8_t)imm);
 	} else if (i->kind == BPF_JSET) {
-		x86_op_rm(c, 0xf7, i->w, 0, m, 4);
+		x86_op_rm(c, 0xf7, i->w, 0, m);
 		x86_imm32(c, imm);
 	} else if (i->size == 1) {
-		x86_op_rm(c, 0x80, false, ALU_CMP, m, 1);
+		x86_op_rm(c, 0x80, false, ALU_CMP, m);
 		x86_byte(c, (uint8_t)imm);
 	} else if (i->size == 2) {
-		x86_op_rm(c, X_66 | 0x83, false, ALU_CMP, m, 1);
+		x86_op_rm(c, X_66 | 0x83, false, ALU_CMP, m);
 		x86_byte(c, (uint8_t)imm);
 	} else {
 		x86_alu_mi(c, ALU_CMP, i->w, m, imm);
@@ -484,7 +484,7 @@ static void select_may_goto(struct x86 *c, struct ir *i)
 
 	x86_alu_mi(c, ALU_CMP, false, budget, 0);
 	x86_jump(c, i, CC_E);
-	x86_op_rm(c, 0xff, false, 1, budget, 0);
+	x86_op_rm(c, 0xff, false, 1, budget);
 }
 
 uint32_t x86_select(struct x86 *c, uint32_t n)
