@@ -37,23 +37,23 @@ union bpf_attr;
 
 /* Why a program was refused, in the user's terms. Valid during the call only. */
 struct skep_explanation {
-	size_t sz;		/* sizeof of this structure, as the library knows it */
-	const char *prog;	/* the program's name, "" if it has none */
-	const char *what;	/* one or two sentences: what is wrong */
-	const char *hint;	/* what to do about it, or NULL */
-	const char *func;	/* function, from BTF, or NULL */
-	const char *file;	/* source file, from BTF line info, or NULL */
-	const char *text;	/* the source line's text, or NULL */
-	uint32_t line, col;	/* 1-based; 0 if not known */
-	uint32_t insn;		/* the refused instruction's number */
-	int err;		/* the errno that PROG_LOAD answers, positive */
+	size_t sz; /* sizeof of this structure, as the library knows it */
+	const char *prog; /* the program's name, "" if it has none */
+	const char *what; /* one or two sentences: what is wrong */
+	const char *hint; /* what to do about it, or NULL */
+	const char *func; /* function, from BTF, or NULL */
+	const char *file; /* source file, from BTF line info, or NULL */
+	const char *text; /* the source line's text, or NULL */
+	uint32_t line, col; /* 1-based; 0 if not known */
+	uint32_t insn; /* the refused instruction's number */
+	int err; /* the errno that PROG_LOAD answers, positive */
 };
 
 struct skep_opts {
-	size_t sz;		/* sizeof(struct skep_opts), for later versions */
-	uint32_t cpus;		/* CPU slots; 0: the possible CPUs of this machine */
-	uint32_t flags;		/* SKEP_F_* */
-	const char *pin_dir;	/* where BPF_OBJ_PIN keeps names; NULL: in memory only */
+	size_t sz; /* sizeof(struct skep_opts), for later versions */
+	uint32_t cpus; /* CPU slots; 0: the possible CPUs of this machine */
+	uint32_t flags; /* SKEP_F_* */
+	const char *pin_dir; /* where BPF_OBJ_PIN keeps names; NULL: in memory only */
 	/* Called by PROG_LOAD, on its thread, when a program is refused. */
 	void (*explain)(void *arg, const struct skep_explanation *why);
 	void *explain_arg;
@@ -63,9 +63,9 @@ struct skep_opts {
 	void *printk_arg;
 };
 
-#define SKEP_F_INTERPRET	(1u << 0)	/* never compile */
-#define SKEP_F_CHECKED		(1u << 1)	/* interpret, every access tested */
-#define SKEP_F_UNPRIVILEGED	(1u << 2)	/* callers have no capabilities */
+#define SKEP_F_INTERPRET    (1u << 0) /* never compile */
+#define SKEP_F_CHECKED      (1u << 1) /* interpret, every access tested */
+#define SKEP_F_UNPRIVILEGED (1u << 2) /* callers have no capabilities */
 
 /* Makes an instance and stores it in *out. opts may be NULL. */
 SKEP_API int skep_open(struct skep **out, const struct skep_opts *opts);
@@ -82,7 +82,7 @@ SKEP_API long skep_bpf(struct skep *skep, int cmd, union bpf_attr *attr, unsigne
 
 /* ---- Running programs ---- */
 
-struct skep_runner;	/* a program, held, with what one thread needs to run it */
+struct skep_runner; /* a program, held, with what one thread needs to run it */
 
 /* Holds the program behind a descriptor for running. Takes no ownership of
  * prog_fd: it may be closed afterwards. */
@@ -93,25 +93,25 @@ SKEP_API void skep_runner_close(struct skep_runner *runner);
  * [buf, buf + cap); others see a frame of len bytes, which helpers may resize
  * inside the same bounds. All sizes are in bytes. */
 struct skep_packet {
-	uint8_t *buf;		/* start of the memory, headroom included */
-	uint32_t cap;		/* size of that memory */
-	uint32_t off;		/* in and out: where the frame starts in buf */
-	uint32_t len;		/* in and out: the frame's length */
-	uint32_t ifindex;	/* in: ingress interface, as the program sees it */
-	uint32_t queue;		/* in: receive queue */
-	uint32_t out_ifindex;	/* out: target of a redirect, else 0 */
-	uint32_t verdict;	/* out: what the program returned */
-	uint64_t tstamp;	/* in and out: skb->tstamp in ns */
-	uint16_t vlan_proto;	/* in and out: accelerated VLAN tag (network order), 0: none */
+	uint8_t *buf; /* start of the memory, headroom included */
+	uint32_t cap; /* size of that memory */
+	uint32_t off; /* in and out: where the frame starts in buf */
+	uint32_t len; /* in and out: the frame's length */
+	uint32_t ifindex; /* in: ingress interface, as the program sees it */
+	uint32_t queue; /* in: receive queue */
+	uint32_t out_ifindex; /* out: target of a redirect, else 0 */
+	uint32_t verdict; /* out: what the program returned */
+	uint64_t tstamp; /* in and out: skb->tstamp in ns */
+	uint16_t vlan_proto; /* in and out: accelerated VLAN tag (network order), 0: none */
 	uint16_t vlan_tci;
-	uint32_t mark;		/* in and out: skb->mark */
-	uint32_t hash;		/* in and out: skb->hash */
-	uint32_t flags;		/* SKEP_PACKET_* */
+	uint32_t mark; /* in and out: skb->mark */
+	uint32_t hash; /* in and out: skb->hash */
+	uint32_t flags; /* SKEP_PACKET_* */
 };
 
 /* tstamp is the time that the program's clocks (bpf_ktime_get_*) show while it sees this
  * packet: replaying a capture then judges rates as they were. */
-#define SKEP_PACKET_CLOCK	(1u << 0)
+#define SKEP_PACKET_CLOCK (1u << 0)
 
 /* Runs the program (XDP, SCHED_CLS, SCHED_ACT, SOCKET_FILTER, CGROUP_SKB) over
  * n packets in order, on one CPU slot. Returns n, or -errno if the program's

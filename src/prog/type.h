@@ -41,21 +41,21 @@ struct skep_ctx_field {
 };
 
 struct skep_prog_type {
-	const char *name;	/* as bpftool prints it: "xdp", "sched_cls" */
+	const char *name; /* as bpftool prints it: "xdp", "sched_cls" */
 	const struct skep_ctx_field *fields;
 	/* BPF_PROG_TEST_RUN; NULL: -ENOTSUPP (524) as in the kernel. */
 	int (*test_run)(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr);
 	/* PROG_LOAD: is this expected_attach_type right? 0 or -EINVAL. */
 	int (*check_attach)(uint32_t attach_type);
-	int64_t ret_min, ret_max;	/* allowed return values, unless ret_any */
+	int64_t ret_min, ret_max; /* allowed return values, unless ret_any */
 	uint32_t nfields;
-	uint32_t ctx_size;	/* of the uapi context; limit of accesses */
-	uint32_t ictx_size;	/* of the internal context */
-	bool ret_any;		/* all values may be returned */
-	bool direct_packet;	/* programs may read packets through pointers ... */
-	bool direct_write;	/* ... and write them */
-	bool ld_abs;		/* may use LD_ABS and LD_IND */
-	bool unprivileged;	/* may be loaded without capabilities */
+	uint32_t ctx_size; /* of the uapi context; limit of accesses */
+	uint32_t ictx_size; /* of the internal context */
+	bool ret_any; /* all values may be returned */
+	bool direct_packet; /* programs may read packets through pointers ... */
+	bool direct_write; /* ... and write them */
+	bool ld_abs; /* may use LD_ABS and LD_IND */
+	bool unprivileged; /* may be loaded without capabilities */
 };
 
 /* By BPF_PROG_TYPE_*; name NULL where skep has none. */
