@@ -75,7 +75,7 @@ static int working_directory(char *out)
 /* The absolute path that a call names, from the user's memory. */
 static int read_path(struct skep_call *c, char *out)
 {
-	char given[PATH_MAX], base[PATH_MAX] = "";
+	char given[PATH_MAX] = "", base[PATH_MAX] = "";
 	long n = skep_caller_read_str(given, skep_user_ptr(c->attr.pathname), sizeof(given));
 
 	if (n < 0)
@@ -97,9 +97,7 @@ static int read_path(struct skep_call *c, char *out)
 				if (!S_ISDIR(st.st_mode))
 					return -ENOTDIR;
 			}
-			ssize_t len = fd == AT_FDCWD
-					      ? -1
-					      : readlink(link, base, sizeof(base) - 1);
+			ssize_t len = fd == AT_FDCWD ? -1 : readlink(link, base, sizeof(base) - 1);
 			if (len >= 0)
 				base[len] = 0;
 		}
@@ -286,7 +284,7 @@ int skep_unpin(struct skep *skep, const char *path)
 
 long skep_cmd_pin(struct skep_call *c)
 {
-	char path[PATH_MAX], name[PATH_MAX];
+	char path[PATH_MAX] = "", name[PATH_MAX] = "";
 	struct skep_object *obj;
 
 	if (c->attr.file_flags & ~(uint32_t)BPF_F_PATH_FD)
@@ -315,7 +313,7 @@ long skep_cmd_get(struct skep_call *c)
 {
 	uint32_t both = BPF_F_RDONLY | BPF_F_WRONLY, flags = c->attr.file_flags;
 	struct skep_sys *sys = skep_sys(c->skep);
-	char path[PATH_MAX], name[PATH_MAX];
+	char path[PATH_MAX] = "", name[PATH_MAX] = "";
 	struct skep_object *obj = NULL;
 
 	if (!sys)

@@ -59,7 +59,7 @@ int skep_prog_add_map(struct skep_prog *prog, struct skep_map *map)
 	for (uint32_t i = 0; i < prog->nmaps; i++)
 		if (prog->maps[i] == map)
 			return 0;
-	struct skep_map **maps = realloc(prog->maps, (prog->nmaps + 1) * sizeof(*maps));
+	struct skep_map **maps = realloc(prog->maps, (prog->nmaps + 1) * sizeof(void *));
 	if (!maps)
 		return -ENOMEM;
 	prog->maps = maps;
@@ -236,7 +236,7 @@ static int bind_fd_array(struct load *l)
 					fd);
 			return err;
 		}
-		struct skep_map **more = realloc(l->bound, (l->nbound + 1) * sizeof(*more));
+		struct skep_map **more = realloc(l->bound, (l->nbound + 1) * sizeof(void *));
 		if (more) {
 			l->bound = more;
 			more[l->nbound++] = (struct skep_map *)obj;

@@ -28,7 +28,7 @@ int skep_btf_build_init(struct skep_btf_build *b)
 
 void skep_btf_build_free(struct skep_btf_build *b)
 {
-	for (uint32_t i = 0; i < b->n; i++)
+	for (uint32_t i = 0; b->nodes && i < b->n; i++)
 		free(b->nodes[i].parts);
 	free(b->nodes);
 	free(b->strings);

@@ -28,7 +28,7 @@ struct parser {
 
 static void skip_space(struct parser *s)
 {
-	bool fresh = s->p == s->tok || !s->tok; /* at the beginning of a line */
+	bool fresh = s->p == s->tok; /* at the beginning of a line */
 
 	while (s->p < s->end) {
 		if (*s->p == '\n') {
@@ -531,7 +531,7 @@ static void declaration(struct parser *s)
 
 int skep_btf_build_c(struct skep_btf_build *b, const char *text, size_t len, unsigned *line)
 {
-	struct parser s = {.b = b, .p = text, .end = text + len, .line = 1};
+	struct parser s = {.b = b, .p = text, .tok = text, .end = text + len, .line = 1};
 
 	s.array_index = int_type(&s, "unsigned int", 4, 0);
 	next(&s);

@@ -555,7 +555,7 @@ static int add_type(struct skep_btf_check *c, const struct btf_type *t)
 	}
 	if (btf->ntypes == c->max_types) {
 		uint32_t n = c->max_types ? c->max_types * 2 : 64;
-		void *p = realloc(btf->types, n * sizeof(*btf->types));
+		void *p = realloc(btf->types, n * sizeof(void *));
 		if (!p)
 			return -ENOMEM;
 		btf->types = p;
