@@ -217,12 +217,12 @@ static void store_fd(struct world *w, int map, uint32_t key, int fd)
 		fail_msg("store in map %d: %ld", map, r);
 }
 
-static void load(struct world *w)
+static void load(struct world *w, const char *source)
 {
 	static char log[1 << 20];
 	struct bpf_insn insns[256];
 	union bpf_attr attr;
-	int n = asm_text(text, insns, 256);
+	int n = asm_text(source, insns, 256);
 
 	assert_true(n > 0);
 	for (int i = 0; i < n; i++) {
@@ -314,7 +314,7 @@ static void under_garbage(uint32_t flags, const char *how)
 
 	assert_int_equal(skep_open(&w.skep, &opts), 0);
 	make_maps(&w);
-	load(&w);
+	load(&w, text);
 #ifdef __x86_64__
 	if (!flags) {
 		struct skep_object *obj;
@@ -378,12 +378,88 @@ static void test_checked(void **state)
 	print_message("ran: hostile 1\n");
 }
 
+/* ---- Processes ---- */
+
+static const char *const counting =
+	"*(u32 *)(r10 -4) = 0\n"
+	"r2 = r10\n r2 += -4\n r1 = " MAP(
+		0) " ll\n call #1\n"
+		   "if r0 == 0 goto out\n"
+		   "r1 = *(u64 *)(r0 +0)\n r1 += 1\n *(u64 *)(r0 +0) = r1\n"
+		   "out:\n r0 = 0\n"
+		   "exit\n";
+
+static void run_times(struct world *w, uint32_t n)
+{
+	static struct skep_packet p[64];
+	static uint8_t buf[128];
+	struct skep_runner *runner;
+
+	if (skep_runner_open(&runner, w->skep, w->prog))
+		_exit(1);
+	for (uint32_t done = 0; done < n; done += 64) {
+		for (int i = 0; i < 64; i++)
+			p[i] = (struct skep_packet){.buf = buf, .cap = sizeof(buf), .len = 64};
+		if (skep_run_packets(runner, p, 64) != 64)
+			_exit(2);
+	}
+	skep_runner_close(runner);
+}
+
+/* Forked processes run the same program on the same map: no increment is lost, although
+ * the program adds without atomics. */
+static void test_processes(void **state)
+{
+	enum { PROCESSES = 6, EACH = 64 * 4000 };
+	struct skep_opts opts = {.sz = sizeof(opts), .cpus = 2};
+	struct world w = {.prog = -1};
+	uint64_t values[2], sum = 0;
+	union bpf_attr attr;
+	pid_t pid[PROCESSES];
+	uint32_t key = 0;
+	int st;
+
+	assert_int_equal(skep_open(&w.skep, &opts), 0);
+	memset(&attr, 0, sizeof(attr));
+	attr.map_type = BPF_MAP_TYPE_PERCPU_ARRAY;
+	attr.key_size = 4;
+	attr.value_size = 8;
+	attr.max_entries = 1;
+	w.fd[0] = (int)call(&w, BPF_MAP_CREATE, &attr);
+	assert_true(w.fd[0] >= 0);
+	load(&w, counting);
+	for (int i = 0; i < PROCESSES; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			run_times(&w, EACH);
+			_exit(0);
+		}
+	}
+	run_times(&w, EACH);
+	for (int i = 0; i < PROCESSES; i++) {
+		assert_int_equal(waitpid(pid[i], &st, 0), pid[i]);
+		assert_int_equal(st, 0);
+	}
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = (uint32_t)w.fd[0];
+	attr.key = (uintptr_t)&key;
+	attr.value = (uintptr_t)values;
+	assert_int_equal(call(&w, BPF_MAP_LOOKUP_ELEM, &attr), 0);
+	sum = values[0] + values[1];
+	print_message("%lu increments by %d processes\n", (unsigned long)sum, PROCESSES + 1);
+	assert_int_equal(sum, (PROCESSES + 1) * EACH);
+	close(w.prog);
+	close(w.fd[0]);
+	skep_close(w.skep);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_compiled),
 		cmocka_unit_test(test_interpreted),
 		cmocka_unit_test(test_checked),
+		cmocka_unit_test(test_processes),
 	};
 
 	return cmocka_run_group_tests_name("hostile", tests, NULL, NULL);
