@@ -565,7 +565,7 @@ static void stop_wire(struct live *l)
 {
 	uint64_t at = now_ns();
 
-	l->stop = 1;
+	__atomic_store_n(&l->stop, 1, __ATOMIC_RELAXED);
 	pthread_join(l->thread, NULL);
 	assert_true(now_ns() - at < 2000000000ull);
 	assert_int_equal(l->result, 0);
@@ -878,7 +878,7 @@ static void test_link_gone(void **state)
 	usleep(100000);
 	assert_int_equal(sh("ip link set wb down"), 0);
 	usleep(300000);
-	l.stop = 1;
+	__atomic_store_n(&l.stop, 1, __ATOMIC_RELAXED);
 	pthread_join(l.thread, NULL);
 	assert_int_equal(l.result, -ENETDOWN);
 	skep_port_close(l.wire.a);

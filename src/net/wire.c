@@ -171,7 +171,7 @@ int skep_wire_run(const struct skep_wire *w, struct skep_wire_stats *s)
 	memset(s, 0, sizeof(*s));
 	if (w->runner && w->b)
 		skep_runner_on_clone(w->runner, send_clone, (void *)w);
-	while (!err && !(w->stop && *w->stop)) {
+	while (!err && !(w->stop && __atomic_load_n(w->stop, __ATOMIC_RELAXED))) {
 		bool busy = false;
 
 		for (int i = 0; i < ROUNDS && forward(w, s); i++)
