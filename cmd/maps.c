@@ -261,27 +261,31 @@ static bool weigh(const struct view *v, uint64_t i, int64_t *out)
 	return true;
 }
 
-static int heavier(const void *a, const void *b)
+/* Equal ones by key, so that the same contents always look the same. */
+static int heavier(const void *a, const void *b, void *arg)
 {
 	const struct entry *x = a, *y = b;
+	const struct view *v = arg;
 
 	if (x->weight != y->weight)
 		return x->weight > y->weight ? -1 : 1;
-	return x->i < y->i ? -1 : x->i > y->i;
+	return memcmp(key_at(v, x->i), key_at(v, y->i), v->key_size);
 }
 
-/* The order to show entries in: arrays by index, the others by value. */
+/* The order to show entries in: arrays by index, the others by value, or else by key. */
 static struct entry *ordered(const struct view *v)
 {
 	struct entry *e = calloc(v->n ? v->n : 1, sizeof(*e));
-	bool sort = v->how == HOW_KEYS;
+	bool weighed = true;
 
 	for (uint64_t i = 0; e && i < v->n; i++) {
 		e[i].i = i;
-		sort = sort && weigh(v, i, &e[i].weight);
+		weighed = weighed && weigh(v, i, &e[i].weight);
 	}
-	if (e && sort)
-		qsort(e, v->n, sizeof(*e), heavier);
+	for (uint64_t i = 0; e && !weighed && i < v->n; i++)
+		e[i].weight = 0;
+	if (e && v->how == HOW_KEYS)
+		qsort_r(e, v->n, sizeof(*e), heavier, (void *)(uintptr_t)v);
 	return e;
 }
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "cmd.h"
+#include "scale.h"
 
 #define VIP 0x0a000064 /* 10.0.0.100 */
 
@@ -323,6 +324,112 @@ static void test_compilers(void **state)
 	compared += tried;
 }
 
+static uint32_t next(uint32_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 17;
+	*seed ^= *seed << 5;
+	return *seed;
+}
+
+/* Frames of many lengths (the kernel wants whole headers in test runs): half of them random from some byte on, all with an IPv4 or other header. */
+static const char *noise(int frames)
+{
+	struct frames *f = frames_open("noise.pcap");
+	uint32_t seed = 4711;
+	uint8_t p[1500];
+
+	for (int i = 0; i < frames; i++) {
+		uint32_t len = next(&seed) % 3 ? 60 + next(&seed) % 80 : 60 + next(&seed) % 1440;
+		uint32_t from = next(&seed) % 64;
+		static const uint8_t protos[] = {6, 17, 1, 47};
+
+		memset(p, 0, sizeof(p));
+		p[12] = next(&seed) % 8 ? 0x08 : 0x86;
+		p[13] = p[12] == 0x08 ? 0 : 0xdd;
+		p[14] = 0x45;
+		p[23] = protos[next(&seed) % 4];
+		p[26] = p[30] = 10;
+		p[29] = (uint8_t)(next(&seed) % 7);
+		p[33] = 100;
+		for (uint32_t k = next(&seed) % 2 ? from : 34; k < len; k++)
+			p[k] = (uint8_t)next(&seed);
+		frames_add(f, p, len, 1700000000000000000ull + (uint64_t)i * 1000);
+	}
+	return frames_close(f);
+}
+
+static char *slurp(const char *path, size_t *len)
+{
+	FILE *f = fopen(path, "rb");
+	char *p;
+
+	assert_non_null(f);
+	fseek(f, 0, SEEK_END);
+	*len = (size_t)ftell(f);
+	rewind(f);
+	p = malloc(*len + 1);
+	assert_non_null(p);
+	assert_int_equal(fread(p, 1, *len, f), *len);
+	p[*len] = 0;
+	fclose(f);
+	return p;
+}
+
+/* The text from "packets" to the end of the maps: all that must not differ. */
+static char *essence(const char *out)
+{
+	const char *from = strstr(out, "\"packets\""), *to = strstr(out, "\"ns_per_packet\"");
+
+	assert_true(from && to && from < to);
+	return strndup(from, (size_t)(to - from));
+}
+
+/* Both runtimes come to the same verdicts, maps and packets on frames of any content. */
+static void test_same_on_both(void **state)
+{
+	static const struct {
+		const char *name;
+		bool per_cpu; /* whose parts differ by where they were counted */
+	} cases[] = {{"legacy_map", false}, {"protocols", false}, {"syn_count", false},
+		     {"sampler", false},    {"lb_percpu", true},  {"tail_parser", true},
+		     {"hello", false}};
+	const char *in, *out = cmd_path("same.pcap");
+	char path[512];
+
+	if (!cmd_kernel()) {
+		skipped++;
+		skip();
+	}
+	in = noise((int)scaled(3000));
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		char *text[2], *packets[2];
+		size_t len[2];
+
+		snprintf(path, sizeof(path), "%s/examples/%s.bpf.c", cmd_root(), cases[k].name);
+		for (int i = 0; i < 2; i++) {
+			const struct cmd_result *r =
+				skep_cmd("run %s -c %s -w %s --json --runtime %s", path, in, out,
+					 runtimes[i]);
+
+			assert_int_equal(r->status, 0);
+			text[i] = essence(r->out);
+			if (cases[k].per_cpu)
+				*strstr(text[i], "\"maps\"") = 0;
+			packets[i] = slurp(out, &len[i]);
+		}
+		if (strcmp(text[0], text[1]) != 0)
+			fail_msg("%s differs:\n%s\n%s", cases[k].name, text[0], text[1]);
+		assert_int_equal(len[0], len[1]);
+		assert_memory_equal(packets[0], packets[1], len[0]);
+		for (int i = 0; i < 2; i++) {
+			free(text[i]);
+			free(packets[i]);
+		}
+		compared++;
+	}
+}
+
 static int finish(void **state)
 {
 	printf("ran: cmd_examples %d\n", compared);
@@ -339,7 +446,7 @@ int main(void)
 		cmocka_unit_test(test_hello),     cmocka_unit_test(test_protocols),
 		cmocka_unit_test(test_syn_count), cmocka_unit_test(test_tail_parser),
 		cmocka_unit_test(test_sampler),   cmocka_unit_test(test_lb_percpu),
-		cmocka_unit_test(test_compilers),
+		cmocka_unit_test(test_compilers), cmocka_unit_test(test_same_on_both),
 	};
 
 	return cmocka_run_group_tests_name("cmd_examples", tests, NULL, finish);
