@@ -6,8 +6,11 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+#include "bpf/instance.h"
 #include "kern.h"
 #include "prog/type.h"
 #include "twin.h"
@@ -282,6 +285,44 @@ static void test_ctx(void **state)
 	done("test_run_ctx");
 }
 
+/* The program sees the CPU that was asked for, also when who held its slot died there. */
+static void test_on_cpu(void **state)
+{
+	const struct bpf_insn insns[] = {
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_get_smp_processor_id},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	struct skep *skep = twin_open(0);
+	union bpf_attr attr;
+	struct twin t;
+
+	assert_int_equal(twin_load(&t, skep, BPF_PROG_TYPE_RAW_TRACEPOINT, insns, 2), 0);
+	for (uint32_t cpu = 0; cpu < skep->cpus; cpu++, cases++) {
+		struct twin_run r = {.flags = BPF_F_TEST_RUN_ON_CPU, .cpu = cpu};
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (!pid) {
+			struct skep_env *env;
+
+			/* Dies inside. */
+			if (!skep_env_open(&env, skep))
+				skep_enter_on(env, cpu);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		run(&t, &r, "on a CPU");
+		attr = (union bpf_attr){.test.prog_fd = (uint32_t)t.skep_fd,
+					.test.flags = BPF_F_TEST_RUN_ON_CPU,
+					.test.cpu = cpu};
+		assert_int_equal(skep_bpf(skep, BPF_PROG_TEST_RUN, &attr, sizeof(attr)), 0);
+		assert_int_equal(attr.test.retval, cpu);
+	}
+	twin_unload(&t);
+	skep_close(skep);
+	done("test_run_on_cpu");
+}
+
 /* Pointers to nowhere, one or more of them, and sizes without pointers. */
 static void test_bad_pointers(void **state)
 {
@@ -361,10 +402,10 @@ static void test_not_supported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_skb_sizes),    cmocka_unit_test(test_skb_contexts),
-		cmocka_unit_test(test_skb_flags),    cmocka_unit_test(test_xdp),
-		cmocka_unit_test(test_ctx),          cmocka_unit_test(test_not_supported),
-		cmocka_unit_test(test_bad_pointers),
+		cmocka_unit_test(test_skb_sizes), cmocka_unit_test(test_skb_contexts),
+		cmocka_unit_test(test_skb_flags), cmocka_unit_test(test_xdp),
+		cmocka_unit_test(test_ctx),       cmocka_unit_test(test_not_supported),
+		cmocka_unit_test(test_on_cpu),    cmocka_unit_test(test_bad_pointers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

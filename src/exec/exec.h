@@ -97,6 +97,9 @@ void skep_env_close(struct skep_env *env);
  * shares that one's slot, as an interrupt shares the CPU. skep_leave() gives both back. */
 void skep_enter(struct skep_env *env);
 void skep_leave(struct skep_env *env);
+/* The same with that CPU slot (one of the instance's) and no other: 0, or -ETIMEDOUT when a live
+ * holder keeps it for ten seconds. For environments that are not inside. */
+int skep_enter_on(struct skep_env *env, uint32_t cpu);
 
 /* Calls fn(arg) once no thread is inside that was there when this was called: at once, or
  * in somebody's skep_leave(), skep_defer() or skep_collect(). Without memory to remember

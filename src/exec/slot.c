@@ -7,6 +7,7 @@
  * atomic. Exclusive use of the slot is what makes per-CPU increments exact.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -203,4 +204,36 @@ void skep_leave(struct skep_env *env)
 		    epoch <= atomic_load_explicit(&skep->deferred_max, memory_order_relaxed), 0) &&
 	    !env->no_reclaim)
 		skep_defer_poll(skep);
+}
+
+#define ENTER_ON_LIMIT 10000000000ull /* ns */
+
+/* Frees a slot whose holder died. */
+static void bury(struct skep_slots *slots, struct slot *slot, uint64_t self)
+{
+	uint64_t owner = atomic_load(&slot->owner);
+
+	if (!owner || owner == self || skep_alive(slots->parts, owner) ||
+	    take(slot, owner, self) != owner)
+		return;
+	slot->extra = 0;
+	atomic_store(&slot->owner, 0);
+}
+
+int skep_enter_on(struct skep_env *env, uint32_t cpu)
+{
+	struct skep_slots *slots = env->skep->slots;
+	uint64_t start = skep_clock_mono();
+
+	for (;;) {
+		env->cpu = cpu;
+		skep_enter(env);
+		if (env->cpu == cpu)
+			return 0;
+		skep_leave(env);
+		bury(slots, &slots->shared->slot[cpu], skep_self(slots->parts));
+		if (skep_clock_mono() - start > ENTER_ON_LIMIT)
+			return -ETIMEDOUT;
+		sched_yield();
+	}
 }

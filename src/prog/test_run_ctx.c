@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TEST_RUN of programs that get the caller's bytes as their context. */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 
 #include "helper/packet.h"
@@ -30,19 +29,6 @@ static uint32_t max_ctx_offset(const struct skep_prog *prog)
 	return max;
 }
 
-/* Enters with that CPU slot, waiting until it is free. */
-static void enter_on(struct skep_env *env, uint32_t cpu)
-{
-	for (;;) {
-		env->cpu = cpu;
-		skep_enter(env);
-		if (env->cpu == cpu)
-			return;
-		skep_leave(env);
-		sched_yield();
-	}
-}
-
 /* Runs once on ctx and stores the result. cpu: a slot, or UINT32_MAX for any. */
 static int run_once(struct skep_prog *prog, void *ctx, uint32_t size, uint32_t cpu,
 		    union bpf_attr *uattr)
@@ -58,7 +44,11 @@ static int run_once(struct skep_prog *prog, void *ctx, uint32_t size, uint32_t c
 	if (cpu == UINT32_MAX)
 		skep_enter(s.env);
 	else
-		enter_on(s.env, cpu);
+		err = skep_enter_on(s.env, cpu);
+	if (err) {
+		skep_session_close(&s);
+		return err;
+	}
 	retval = (uint32_t)skep_session_run(&s, ctx);
 	skep_leave(s.env);
 	skep_session_close(&s);
