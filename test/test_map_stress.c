@@ -581,7 +581,11 @@ static void die_at(struct skep_map *map, int point, uint32_t key)
 	if (htab_lock(h, bucket, &st))
 		_exit(1);
 	pos = htab_find_locked(h, bucket, &key, hash);
-	st->shard = 1;
+	while (!sh->head && sh < h->shards + h->nshards - 1)
+		sh++;
+	if (!sh->head)
+		_exit(1);
+	st->shard = (uint32_t)(sh - h->shards) + 1;
 	if (!pos.elem || skep_lock(&sh->lock, h->parts))
 		_exit(1);
 	if (point <= POP_DONE) {
@@ -613,6 +617,7 @@ static void test_death_in_pool(void **state)
 		struct skep_map *map = map_new(BPF_MAP_TYPE_HASH, 4, 8, 64, 0);
 		uint32_t live = 64;
 		uint64_t v = 1;
+		int status;
 		pid_t pid;
 
 		for (uint32_t key = 0; key < 64; key++)
@@ -622,7 +627,8 @@ static void test_death_in_pool(void **state)
 		pid = fork();
 		if (!pid)
 			die_at(map, point, 5);
-		waitpid(pid, NULL, 0);
+		waitpid(pid, &status, 0);
+		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 		live -= point >= PUSH_LINKED;
 		touch_all(map);
 		/* The shard's lock may be the dead one's still, if nobody needed it. */

@@ -12,6 +12,7 @@
 #define BUCKETS_MAX (1u << 27) /* kernel: 2^28 buckets of 16 bytes don't fit 32 bits */
 #define CHUNK_BYTES (64u << 10)
 #define STRIPES_MAX 1024u
+#define SHARDS_MAX  16u
 
 #define load(p)     atomic_load_explicit(p, memory_order_acquire)
 #define store(p, v) atomic_store_explicit(p, v, memory_order_release)
@@ -110,6 +111,15 @@ static int init_shared(struct skep_htab *h, const struct layout *l)
 	return 0;
 }
 
+static uint32_t shards_for(const struct skep_map *map, bool partitioned)
+{
+	uint32_t n = map->cpus < SHARDS_MAX || partitioned ? map->cpus : SHARDS_MAX;
+
+	if (!partitioned && n > map->max_entries)
+		n = map->max_entries;
+	return n ? n : 1;
+}
+
 int htab_create(struct skep_map *map, bool lru, bool partitioned)
 {
 	bool percpu = map->ops->percpu;
@@ -142,9 +152,7 @@ int htab_create(struct skep_map *map, bool lru, bool partitioned)
 	h->nstripes = h->nbuckets < want ? h->nbuckets : (uint32_t)want;
 	if (h->nstripes > STRIPES_MAX)
 		h->nstripes = STRIPES_MAX;
-	h->nshards = map->cpus < 16 || partitioned ? map->cpus : 16;
-	if (!partitioned && h->nshards > map->max_entries)
-		h->nshards = map->max_entries;
+	h->nshards = shards_for(map, partitioned);
 	h->per_shard = (map->max_entries + h->nshards - 1) / h->nshards;
 	h->bmask = h->nbuckets - 1;
 	h->smask = h->nstripes - 1;

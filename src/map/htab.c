@@ -619,7 +619,7 @@ void htab_remove(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 
 /* The values of all CPUs: of the one that runs and 0 elsewhere, or as the caller gives them. */
 static void fill_percpu(struct skep_htab *h, uint32_t elem, const void *value, enum htab_mode mode,
-			bool fresh, const struct skep_env *env)
+			bool fresh, uint32_t self)
 {
 	struct skep_map *map = h->map;
 
@@ -629,7 +629,7 @@ static void fill_percpu(struct skep_htab *h, uint32_t elem, const void *value, e
 		if (mode == HTAB_SYS)
 			skep_copy_racy(v, (const char *)value + (size_t)map->elem_size * cpu,
 				       map->elem_size);
-		else if (cpu == env->cpu)
+		else if (cpu == self)
 			skep_copy_racy(v, value, map->value_size);
 		else if (fresh)
 			skep_zero_racy(v, map->elem_size);
@@ -637,11 +637,11 @@ static void fill_percpu(struct skep_htab *h, uint32_t elem, const void *value, e
 }
 
 static void fill(struct skep_htab *h, uint32_t elem, const void *key, const void *value,
-		 enum htab_mode mode, const struct skep_env *env)
+		 enum htab_mode mode, uint32_t self)
 {
 	skep_copy_racy(htab_key(h, elem), key, h->key_size);
 	if (h->percpu)
-		fill_percpu(h, elem, value, mode, true, env);
+		fill_percpu(h, elem, value, mode, true, self);
 	else
 		skep_map_copy_value(h->map, htab_value(h, elem), value);
 	if (h->inner)
@@ -681,7 +681,7 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 	store(&st->hand[0], fresh);
 	store(&st->hand[1], old);
 	store(&h->nodes[fresh - 1].where, bucket + 1);
-	fill(h, fresh - 1, key, value, mode, env);
+	fill(h, fresh - 1, key, value, mode, hint);
 	if (h->lru)
 		store(&h->nodes[fresh - 1].lru, load_relaxed(&h->nodes[old - 1].lru));
 	if (h->partitioned)
@@ -724,7 +724,7 @@ static int insert(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket, 
 	elem = htab_pop(h, st, bucket, hint, &err);
 	if (!elem)
 		return err ? err : -E2BIG;
-	fill(h, elem - 1, key, value, mode, env);
+	fill(h, elem - 1, key, value, mode, hint);
 	if (h->lru)
 		atomic_fetch_and(&h->nodes[elem - 1].lru, HTAB_HOME_MASK);
 	htab_link(h, bucket, elem - 1, hash);
@@ -749,7 +749,7 @@ static int update_locked(struct skep_htab *h, struct htab_stripe *st, uint32_t b
 		return 0;
 	}
 	if (h->percpu) {
-		fill_percpu(h, pos.elem - 1, value, mode, false, env);
+		fill_percpu(h, pos.elem - 1, value, mode, false, hint);
 		if (h->lru)
 			set_ref(h, bucket, &pos);
 		return 0;

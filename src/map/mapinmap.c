@@ -51,7 +51,8 @@ static bool same_shape(const struct skep_map *t, const struct skep_map *m)
 	if (t->type != m->type || t->key_size != m->key_size || t->value_size != m->value_size ||
 	    t->flags != m->flags || t->fields.n != m->fields.n)
 		return false;
-	if (t->fields.n && memcmp(t->fields.f, m->fields.f, t->fields.n * sizeof(t->fields.f[0])))
+	if (t->fields.n &&
+	    memcmp(t->fields.f, m->fields.f, t->fields.n * sizeof(t->fields.f[0])) != 0)
 		return false;
 	/* Bounds of arrays are built into programs, unless the array says otherwise. */
 	if (t->type == BPF_MAP_TYPE_ARRAY && !(t->flags & BPF_F_INNER_MAP))
@@ -233,7 +234,7 @@ static int hash_create(struct skep_map *map, const union bpf_attr *attr)
 	(void)attr;
 	if (err)
 		return err;
-	htab_of(map)->inner = calloc(htab_of(map)->nelems, sizeof(struct skep_map *));
+	htab_of(map)->inner = calloc(htab_of(map)->nelems, sizeof(*htab_of(map)->inner));
 	return htab_of(map)->inner ? 0 : -ENOMEM;
 }
 
