@@ -3,7 +3,7 @@
 #   make            the command, the libraries, the manual pages
 #   make run        the main job, on real packets (installs what it misses)
 #   make test       all tests (installs what it misses)
-#   make bench | fuzz | lint | install | clean
+#   make bench | fuzz | judge | lint | install | clean
 #   make SAN=address,undefined | SAN=thread    a sanitizer build, in a folder of its own
 #
 # Sources are found by folder: a new file needs no line here.
@@ -63,7 +63,7 @@ BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 -I/usr/include/$(shell $(CC) -pr
 APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
 APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
 
-.PHONY: all objs tests benches run test bench fuzz lint install clean deps
+.PHONY: all objs tests benches run test bench fuzz judge lint install clean deps
 all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(if $(CMD_SRC),$(BUILD)/skep) $(APP_BIN) $(BUILD)/skep.pc
 objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC))
 tests: $(TESTS)
@@ -157,7 +157,7 @@ deps:
 
 test: DEPS := test
 test: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) WERROR=-Werror all tests
+	@$(MAKE) --no-print-directory -j$(JOBS) $(if $(SAN),,WERROR=-Werror) all tests
 	@test/run.sh $(BUILD) $(TESTS)
 
 run: DEPS := build run
@@ -193,6 +193,12 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 $(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
+
+# The kernel's own tests as judges, on skep and on the running kernel.
+judge: DEPS := build judge
+judge: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@scripts/judge.sh $(BUILD) $(SUITES)
 
 lint: DEPS := lint
 lint: deps

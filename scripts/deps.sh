@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what building, testing and running skep needs on Debian 12, from the
 # distribution's packages. Does nothing (and asks for nothing) when all is there.
-#   scripts/deps.sh [build] [test] [lint] [bench] [fuzz]      default: build
+#   scripts/deps.sh [build] [test] [lint] [bench] [judge] [fuzz]      default: build
 set -eu
 
 build="gcc make libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp-dev libzydis-dev clang llvm"
@@ -10,12 +10,13 @@ run="iproute2 python3-minimal python3 curl"
 test="$run libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool"
 lint="clang-format clang-tidy cppcheck"
 bench="$test"
+judge="$run linux-source-6.1 linux-source-6.12 clang-19 llvm-19 llvm-19-dev libcap-dev libzstd-dev libssl-dev bison flex bc perl xz-utils"
 fuzz="clang libclang-rt-dev"
 
 want=$build
 for part in "$@"; do
 	case $part in
-	build | run | test | lint | bench | fuzz) want="$want ${!part}" ;;
+	build | run | test | lint | bench | judge | fuzz) want="$want ${!part}" ;;
 	*) echo "deps.sh: unknown part '$part'" >&2; exit 2 ;;
 	esac
 done
