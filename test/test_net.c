@@ -920,23 +920,31 @@ static void test_refused(void **state)
 #define RETURN(v)                                                                                  \
 	INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, v), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
 
-static struct skep_runner *load(uint32_t type, const struct bpf_insn *insns, uint32_t n)
+static int load_fd(uint32_t type, uint32_t attach, const struct bpf_insn *insns, uint32_t n)
 {
 	static char log[65536];
 	union bpf_attr attr = {.prog_type = type,
+			       .expected_attach_type = attach,
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = n,
 			       .license = (uintptr_t) "GPL",
 			       .log_level = 1,
 			       .log_buf = (uintptr_t)log,
 			       .log_size = sizeof(log)};
-	struct skep_runner *runner;
 	long fd = skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
 
 	if (fd < 0)
 		fail_msg("%ld: %s", fd, log);
-	assert_int_equal(skep_runner_open(&runner, skep, (int)fd), 0);
-	close((int)fd);
+	return (int)fd;
+}
+
+static struct skep_runner *load(uint32_t type, const struct bpf_insn *insns, uint32_t n)
+{
+	int fd = load_fd(type, 0, insns, n);
+	struct skep_runner *runner;
+
+	assert_int_equal(skep_runner_open(&runner, skep, fd), 0);
+	close(fd);
 	return runner;
 }
 
@@ -1048,6 +1056,61 @@ static void test_redirect(void **state)
 	stop_wire(&l);
 	assert_true(l.stats.redirected >= 5);
 	assert_int_equal(l.stats.passed + l.stats.lost_redirects, 0);
+	skep_runner_close(runner);
+	close((int)map);
+}
+
+/* The map's element holds a program, which drops what is addressed to the server. */
+static void test_devmap_program(void **state)
+{
+	struct bpf_insn drop[] = {
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 0, 1, 20, 0), /* egress_ifindex */
+		INSN(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2, (int)if_nametoindex("wb")),
+		RETURN(XDP_PASS),
+		RETURN(XDP_DROP),
+	};
+	union bpf_attr attr = {.map_type = BPF_MAP_TYPE_DEVMAP_HASH,
+			       .key_size = 4,
+			       .value_size = 8,
+			       .max_entries = 4};
+	uint32_t key = 77, value[2];
+	struct bpf_insn prog[] = {
+		INSN(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, 0),
+		INSN(0, 0, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 77),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 0),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+	struct order o = to_server(DO_PING, "10.9.0.2");
+	struct skep_runner *runner;
+	struct live l;
+	int plain;
+	long map;
+
+	NEED_NAMESPACES();
+	map = skep_bpf(skep, BPF_MAP_CREATE, &attr, sizeof(attr));
+	assert_true(map >= 0);
+	prog[0].imm = (int)map;
+	value[0] = if_nametoindex("wb");
+	/* Only programs made for it. */
+	plain = load_fd(BPF_PROG_TYPE_XDP, 0, drop + 2, 2);
+	value[1] = (uint32_t)plain;
+	attr = (union bpf_attr){
+		.map_fd = (uint32_t)map, .key = (uintptr_t)&key, .value = (uintptr_t)value};
+	assert_int_equal(skep_bpf(skep, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), -EINVAL);
+	close(plain);
+	value[1] = (uint32_t)load_fd(BPF_PROG_TYPE_XDP, BPF_XDP_DEVMAP, drop, 6);
+	assert_int_equal(skep_bpf(skep, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), 0);
+	close((int)value[1]);
+	runner = load(BPF_PROG_TYPE_XDP, prog, sizeof(prog) / sizeof(prog[0]));
+	start_program(&l, runner, BPF_PROG_TYPE_XDP);
+	o.size = 64;
+	o.count = 2;
+	assert_int_equal(do_now(&client, &o), 0);
+	stop_wire(&l);
+	assert_true(l.stats.lost_redirects > 0);
+	assert_int_equal(l.stats.redirected, 0);
 	skep_runner_close(runner);
 	close((int)map);
 }
@@ -1232,25 +1295,16 @@ static void test_hostile_captures(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_drop),
-		cmocka_unit_test(test_tx),
-		cmocka_unit_test(test_redirect),
-		cmocka_unit_test(test_push_tag),
-		cmocka_unit_test(test_tags),
-		cmocka_unit_test(test_capture),
-		cmocka_unit_test(test_hostile_captures),
-		cmocka_unit_test(test_hostile_frames),
-		cmocka_unit_test(test_nothing_without_wire),
-		cmocka_unit_test(test_ping),
-		cmocka_unit_test(test_tcp),
-		cmocka_unit_test(test_tcp6),
-		cmocka_unit_test(test_vlan),
-		cmocka_unit_test(test_jumbo),
-		cmocka_unit_test(test_udp_segments),
-		cmocka_unit_test(test_full_interface),
-		cmocka_unit_test(test_watch),
-		cmocka_unit_test(test_link_gone),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_drop),           cmocka_unit_test(test_tx),
+		cmocka_unit_test(test_redirect),       cmocka_unit_test(test_push_tag),
+		cmocka_unit_test(test_devmap_program), cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_capture),        cmocka_unit_test(test_hostile_captures),
+		cmocka_unit_test(test_hostile_frames), cmocka_unit_test(test_nothing_without_wire),
+		cmocka_unit_test(test_ping),           cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_tcp6),           cmocka_unit_test(test_vlan),
+		cmocka_unit_test(test_jumbo),          cmocka_unit_test(test_udp_segments),
+		cmocka_unit_test(test_full_interface), cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_link_gone),      cmocka_unit_test(test_refused),
 	};
 	int r;
 

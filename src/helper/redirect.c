@@ -62,6 +62,7 @@ HELPER(redirect_map)
 					       .map_id = map->obj.id,
 					       .map_type = map->type,
 					       .key = (uint32_t)r2,
+					       .egress = skep_devmap_prog(map, (uint32_t)r2),
 					       .flags = r3};
 	return XDP_REDIRECT;
 }

@@ -18,7 +18,8 @@ struct skep_wire_stats {
 	uint64_t ns; /* since the start */
 	uint64_t verdicts[SKEP_WIRE_VERDICTS]; /* by row of skep_verdicts(prog_type) */
 	uint64_t passed, dropped, returned /* XDP_TX */, redirected;
-	uint64_t lost_redirects; /* to an interface that is not here */
+	uint64_t
+		lost_redirects; /* to an interface that is not here, or not let out by a devmap's program */
 	uint64_t backwards; /* from B to A */
 	uint64_t run_ns; /* in the program and around it */
 	struct skep_port_stats a, b;

@@ -26,6 +26,20 @@ static bool inside(const struct skep_packet *p)
 	return p->off <= p->cap && p->len <= p->cap - p->off;
 }
 
+/* The program of a devmap's element, on a packet that is redirected to it. What it does not
+ * pass is not sent: 0; else the target. */
+static uint32_t run_egress(struct skep_session *s, struct skep_xdp *xdp)
+{
+	struct skep_redirect to = s->env->redirect;
+
+	if (!to.egress)
+		return to.ifindex;
+	xdp->egress_ifindex = to.ifindex;
+	s->env->prog = to.egress;
+	s->env->tail_calls = 0;
+	return to.egress->run(xdp, s->env) == XDP_PASS ? to.ifindex : 0;
+}
+
 static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
 {
 	struct skep_xdp *xdp = ctx;
@@ -42,8 +56,7 @@ static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
 	skep_session_show(s, xdp->data, p->len, RW);
 	verdict = (uint32_t)skep_session_run(s, xdp);
 	p->verdict = verdict <= XDP_REDIRECT ? verdict : XDP_ABORTED;
-	p->out_ifindex =
-		verdict == XDP_REDIRECT && s->env->redirect.kind ? s->env->redirect.ifindex : 0;
+	p->out_ifindex = verdict == XDP_REDIRECT && s->env->redirect.kind ? run_egress(s, xdp) : 0;
 	p->off = (uint32_t)(xdp->data - p->buf);
 	p->len = (uint32_t)(xdp->data_end - xdp->data);
 }
