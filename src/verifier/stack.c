@@ -94,8 +94,8 @@ static int check_bounds(struct venv *env, const struct vreg *reg, int r, int off
 			env, err, W_BOUNDS_STACK, r,
 			"invalid variable-offset%s stack R%d var_off=%s off=%d size=%d\n", what, r,
 			skep_v_tnum(reg->s.bits, buf), off, size);
-	if (sub->stack < (uint32_t)-min)
-		sub->stack = (uint32_t)-min;
+	if (sub->stack < (uint32_t)((-min + 7) & ~7ll))
+		sub->stack = (uint32_t)((-min + 7) & ~7ll);
 	if (!skep_v_stack_mut(env, env->cur, reg->frameno, (uint32_t)((-min - 1) / 8)))
 		return -ENOMEM;
 	return 0;
