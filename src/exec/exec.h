@@ -254,7 +254,7 @@ struct skep_code {
 };
 
 /* Compiles prog's image for this machine and binds it. -ENOTSUP where there is
- * no back end; the interpreter is used then. */
+ * no back end or no executable memory; the interpreter is used then. */
 int skep_jit(struct skep_prog *prog, struct skep_code *out);
 void skep_jit_free(struct skep_code *code);
 

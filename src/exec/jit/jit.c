@@ -28,7 +28,9 @@ static int compile(struct jit *jit, struct skep_code *code)
 		return err;
 	for (uint32_t k = 0; k < jit->nfuncs; k++)
 		optimise(jit, &jit->funcs[k]);
-	return jit_arch_emit(jit, code);
+	err = jit_arch_emit(jit, code);
+	/* Where nobody may run code that was not a file, programs are interpreted. */
+	return err == -EPERM || err == -EACCES ? -ENOTSUP : err;
 }
 
 int skep_jit_with(struct skep_prog *prog, uint32_t flags, struct skep_code *out)
