@@ -39,6 +39,8 @@
 #error "which __TARGET_ARCH_* is this?"
 #endif
 
+#define MULTIARCH_DIR "/usr/include/" HOST_CPU "-linux-gnu"
+
 /* What libbpf's headers dropped in 1.0, for sources that use it and do not define it. */
 static const char compat_header[] = "struct bpf_map_def {\n"
 				    "	unsigned int type;\n"
@@ -238,8 +240,8 @@ static void add_flags(struct job *j, struct skep_args *a)
 					   "-fno-stack-protector", NULL};
 	/* The last one is for sources that include "bpf_helpers.h", as they did before libbpf had a
 	 * folder of its own. */
-	static const char *const dirs[] = {"-idirafter", "/usr/include/" HOST_CPU "-linux-gnu",
-					   "-idirafter", "/usr/include/bpf", NULL};
+	static const char *const dirs[] = {"-idirafter", MULTIARCH_DIR, "-idirafter",
+					   "/usr/include/bpf", NULL};
 
 	add_all(a, j->gcc ? gcc : clang);
 	add_all(a, both);
