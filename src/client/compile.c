@@ -39,7 +39,8 @@
 #error "which __TARGET_ARCH_* is this?"
 #endif
 
-#define MULTIARCH_DIR "/usr/include/" HOST_CPU "-linux-gnu"
+/* Where Debian keeps headers that differ by machine. */
+static const char multiarch_dir[] = "/usr/include/" HOST_CPU "-linux-gnu";
 
 /* What libbpf's headers dropped in 1.0, for sources that use it and do not define it. */
 static const char compat_header[] = "struct bpf_map_def {\n"
@@ -240,8 +241,8 @@ static void add_flags(struct job *j, struct skep_args *a)
 					   "-fno-stack-protector", NULL};
 	/* The last one is for sources that include "bpf_helpers.h", as they did before libbpf had a
 	 * folder of its own. */
-	static const char *const dirs[] = {"-idirafter", MULTIARCH_DIR, "-idirafter",
-					   "/usr/include/bpf", NULL};
+	const char *const dirs[] = {"-idirafter", multiarch_dir, "-idirafter", "/usr/include/bpf",
+				    NULL};
 
 	add_all(a, j->gcc ? gcc : clang);
 	add_all(a, both);
