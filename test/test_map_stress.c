@@ -73,7 +73,7 @@ static uint32_t check_books(struct skep_map *map)
 		if (!htab_is_backed(h, b))
 			continue;
 		for (int i = 0; i < HTAB_SLOTS; i++) {
-			uint32_t e = (uint32_t)h->buckets[b].slot[i] - 1;
+			uint32_t e = htab_slot_elem(h->buckets[b].slot[i]) - 1;
 
 			if (e == UINT32_MAX)
 				continue;

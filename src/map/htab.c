@@ -8,7 +8,7 @@
 
 #include "os/os.h"
 
-#define LOOKUP_TRIES 64
+#define LOOKUP_TRIES 16
 
 #define load(p)             atomic_load_explicit(p, memory_order_acquire)
 #define load_relaxed(p)     atomic_load_explicit(p, memory_order_relaxed)
@@ -81,11 +81,6 @@ uint64_t htab_hash(const struct skep_htab *h, const void *key)
 	if (h->key_size == 8)
 		return hash8(h, key);
 	return hash_long(h, key, h->key_size);
-}
-
-static inline uint32_t tag_of(uint64_t hash)
-{
-	return (uint32_t)(hash >> 33);
 }
 
 static inline uint32_t bucket_of(const struct skep_htab *h, uint64_t hash)
@@ -193,10 +188,10 @@ static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
 
 static inline uint32_t empty_slots(const struct htab_bucket *b)
 {
-	const __m128i zero = _mm_setzero_si128();
+	const __m128i mask = _mm_set1_epi32((int)HTAB_ELEM_MASK), zero = _mm_setzero_si128();
 
-	return bits_of(_mm_cmpeq_epi32(HALVES(b, 0, 0x88), zero),
-		       _mm_cmpeq_epi32(HALVES(b, 1, 0x88), zero));
+	return bits_of(_mm_cmpeq_epi32(_mm_and_si128(HALVES(b, 0, 0x88), mask), zero),
+		       _mm_cmpeq_epi32(_mm_and_si128(HALVES(b, 1, 0x88), mask), zero));
 }
 #else
 static inline uint32_t match(const struct htab_bucket *b, uint32_t tag)
@@ -214,7 +209,7 @@ static inline uint32_t empty_slots(const struct htab_bucket *b)
 	uint32_t found = 0;
 
 	for (int i = 0; i < HTAB_SLOTS; i++)
-		found |= (uint32_t) !(uint32_t)load_relaxed(&b->slot[i]) << i;
+		found |= (uint32_t)!htab_slot_elem(load_relaxed(&b->slot[i])) << i;
 	return found;
 }
 #endif
@@ -225,7 +220,7 @@ find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t has
 	uint32_t bucket = bucket_of(h, hash);
 	struct htab_bucket *b = &h->buckets[bucket];
 	uint64_t budget = (uint64_t)h->nelems * 2 + 1024;
-	uint32_t tag = tag_of(hash);
+	uint32_t tag = htab_tag(hash);
 	struct htab_ref ref = {0, NULL, 0};
 
 	if (__builtin_expect(!htab_is_backed(h, bucket), 0))
@@ -237,21 +232,16 @@ find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t has
 		for (uint32_t found = match(b, tag); found; found &= found - 1) {
 			int i = __builtin_ctz(found);
 			uint64_t w = load(&b->slot[i]);
-			uint32_t elem = (uint32_t)w - 1;
+			uint32_t elem = htab_slot_elem(w) - 1;
 
 			if (((w >> 32) & HTAB_TAG_MASK) != tag || elem >= h->nelems)
 				continue;
 			ref = (struct htab_ref){elem + 1, &b->slot[i], w};
-			if (!key_equal(h, elem, key, key_size)) {
-				/* Another key with this hash, or an element reused just now. */
-				if (htab_still(&ref))
-					continue;
+			/* Another key with these hash bits, or an element reused just now. Even a slot
+			 * that is the same afterwards is no proof: it may have changed and come back. */
+			if (!key_equal(h, elem, key, key_size) || !htab_still(&ref)) {
 				again = true;
-				break;
-			}
-			if (!htab_still(&ref)) {
-				again = true;
-				break;
+				continue;
 			}
 			if (ref_bit && !(w & HTAB_REF))
 				atomic_compare_exchange_strong_explicit(
@@ -260,14 +250,15 @@ find(const struct skep_htab *h, const void *key, uint32_t key_size, uint64_t has
 			return ref;
 		}
 		ref.elem = 0;
-		if (again)
+		if (again && !(uint32_t)chain)
 			continue;
 		if (!(uint32_t)chain) {
 			if (__builtin_expect(load(&b->chain) == chain, 1))
 				return ref;
 			continue;
 		}
-		if (find_chained(h, b, chain, tag, key, ref_bit, &budget, &ref))
+		if (find_chained(h, b, chain, tag, key, ref_bit, &budget, &ref) &&
+		    (ref.elem || !again))
 			return ref;
 		ref.elem = 0;
 	}
@@ -393,13 +384,13 @@ struct htab_pos htab_find_locked(struct skep_htab *h, uint32_t bucket, const voi
 {
 	struct htab_bucket *b = &h->buckets[bucket];
 	struct htab_pos pos = {0, -1, 0};
-	uint32_t at, tag = tag_of(hash), steps;
+	uint32_t at, tag = htab_tag(hash), steps;
 
 	if (!htab_is_backed(h, bucket))
 		return pos;
 	for (uint32_t found = match(b, tag); found; found &= found - 1) {
 		int i = __builtin_ctz(found);
-		uint32_t elem = (uint32_t)load_relaxed(&b->slot[i]) - 1;
+		uint32_t elem = htab_slot_elem(load_relaxed(&b->slot[i])) - 1;
 
 		if (elem < h->nelems && key_equal(h, elem, key, h->key_size))
 			return (struct htab_pos){elem + 1, i, 0};
@@ -425,7 +416,7 @@ struct htab_pos htab_find_elem(struct skep_htab *h, uint32_t bucket, uint32_t el
 	uint32_t at, steps;
 
 	for (int i = 0; i < HTAB_SLOTS; i++)
-		if ((uint32_t)load_relaxed(&b->slot[i]) == elem + 1)
+		if (htab_slot_elem(load_relaxed(&b->slot[i])) == elem + 1)
 			return (struct htab_pos){elem + 1, i, 0};
 	at = (uint32_t)load_relaxed(&b->chain);
 	for (steps = 0; at && at - 1 < h->nelems && steps < h->nelems; steps++) {
@@ -474,10 +465,12 @@ void htab_link(struct skep_htab *h, uint32_t bucket, uint32_t elem, uint64_t has
 	uint32_t empty = empty_slots(b);
 
 	if (empty) {
-		store(&b->slot[__builtin_ctz(empty)], (uint64_t)tag_of(hash) << 32 | (elem + 1));
+		_Atomic uint64_t *slot = &b->slot[__builtin_ctz(empty)];
+
+		store(slot, htab_slot_next(load_relaxed(slot), htab_tag(hash), elem + 1));
 		return;
 	}
-	store_relaxed(&node->tag, tag_of(hash));
+	store_relaxed(&node->tag, htab_tag(hash));
 	atomic_fetch_and_explicit(&node->lru, ~HTAB_LRU_REF, memory_order_relaxed);
 	store_relaxed(&node->next, (uint32_t)load_relaxed(&b->chain));
 	set_chain(b, elem + 1);
@@ -491,7 +484,7 @@ void htab_unlink(struct skep_htab *h, uint32_t bucket, const struct htab_pos *po
 	uint32_t next;
 
 	if (pos->slot >= 0) {
-		store(&b->slot[pos->slot], 0);
+		store(&b->slot[pos->slot], htab_slot_next(load_relaxed(&b->slot[pos->slot]), 0, 0));
 		return;
 	}
 	next = load_relaxed(&h->nodes[pos->elem - 1].next);
@@ -688,11 +681,12 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 		store(&h->nodes[old - 1].lru, HTAB_NO_HOME);
 	if (pos->slot >= 0) {
 		store(&b->slot[pos->slot],
-		      (h->lru ? HTAB_REF : 0) | (uint64_t)tag_of(hash) << 32 | fresh);
+		      (h->lru ? HTAB_REF : 0) | htab_slot_next(load_relaxed(&b->slot[pos->slot]),
+							       htab_tag(hash), fresh));
 	} else {
 		struct htab_node *node = &h->nodes[fresh - 1];
 
-		store_relaxed(&node->tag, tag_of(hash));
+		store_relaxed(&node->tag, htab_tag(hash));
 		store_relaxed(&node->next, load_relaxed(&h->nodes[old - 1].next));
 		if (h->lru)
 			atomic_fetch_or(&node->lru, HTAB_LRU_REF);

@@ -5,7 +5,8 @@
  * Elements are numbered. Element i has its key and value in the data segment and a
  * node in the control segment; it is never anything but an element of this map.
  *
- *   bucket   one cache line: seven slots {ref bit, 31 hash bits, element + 1} and the
+ *   bucket   one cache line: seven slots {ref bit, 15 bits that count the slot's changes,
+ *            20 hash bits, element + 1} and the
  *            head of a chain of nodes for what did not fit: {sequence, element + 1}.
  *            A lookup reads this line and the element, nothing else.
  *   stripe   lock of the buckets whose number it matches, the intent of the update
@@ -34,10 +35,11 @@
 #include "map/types.h"
 #include "os/participant.h"
 
-#define HTAB_SLOTS    7
-#define HTAB_REF      (1ull << 63)
-#define HTAB_TAG_MASK 0x7fffffffull
-#define WHERE_SPARE   0x80000000u
+#define HTAB_SLOTS     7
+#define HTAB_REF       (1ull << 63)
+#define HTAB_TAG_MASK  0xfffffull
+#define HTAB_ELEM_MASK 0x0fffffffu
+#define WHERE_SPARE    0x80000000u
 
 struct htab_bucket {
 	_Atomic uint64_t slot[HTAB_SLOTS];
@@ -101,6 +103,25 @@ struct skep_htab {
 	 SKEP_MAP_ACCESS_FLAGS)
 
 #define BACKED_BUCKETS 64u /* a page */
+
+/* A slot: bit 63 ref, 62-52 changes, 51-32 hash bits, 31-28 changes, 27-0 element + 1. */
+static inline uint32_t htab_slot_elem(uint64_t slot)
+{
+	return (uint32_t)slot & HTAB_ELEM_MASK;
+}
+
+static inline uint32_t htab_tag(uint64_t hash)
+{
+	return (uint32_t)(hash >> 44);
+}
+
+/* What a slot becomes; counting lets a reader see that it was something else meanwhile. */
+static inline uint64_t htab_slot_next(uint64_t old, uint32_t tag, uint32_t elem)
+{
+	uint64_t changes = ((old >> 52 & 0x7ff) << 4 | (old >> 28 & 0xf)) + 1;
+
+	return (changes >> 4 & 0x7ff) << 52 | (uint64_t)tag << 32 | (changes & 0xf) << 28 | elem;
+}
 
 /* An element as a reader found it, and the word that names it. */
 struct htab_ref {

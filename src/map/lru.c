@@ -42,7 +42,7 @@ static bool take_ref(struct skep_htab *h, uint32_t bucket, uint32_t elem)
 	for (int i = 0; i < HTAB_SLOTS; i++) {
 		uint64_t w = load(&b->slot[i]);
 
-		if ((uint32_t)w == elem + 1)
+		if (htab_slot_elem(w) == elem + 1)
 			return take_ref_word(&b->slot[i], w);
 	}
 	return atomic_fetch_and(&h->nodes[elem].lru, ~HTAB_LRU_REF) & HTAB_LRU_REF;

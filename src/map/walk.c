@@ -69,13 +69,13 @@ static int key_after(struct skep_htab *h, uint32_t bucket, const void *after, vo
 	int err = 0;
 
 	if (after)
-		l.after_tag = (uint32_t)(htab_hash(h, after) >> 33);
+		l.after_tag = htab_tag(htab_hash(h, after));
 	for (int i = 0; i < HTAB_SLOTS && !err; i++) {
 		uint64_t w = load(&b->slot[i]);
 
-		if ((uint32_t)w - 1 >= h->nelems)
+		if (htab_slot_elem(w) - 1 >= h->nelems)
 			continue;
-		ref = (struct htab_ref){(uint32_t)w, &b->slot[i], w};
+		ref = (struct htab_ref){htab_slot_elem(w), &b->slot[i], w};
 		err = consider(&l, (uint32_t)(w >> 32) & HTAB_TAG_MASK, &ref);
 	}
 	for (steps = 0; at && at - 1 < h->nelems && steps < h->nelems && !err; steps++) {
@@ -183,7 +183,7 @@ long htab_for_each(struct skep_map *map, uint64_t func, uint64_t ctx, struct ske
 		struct htab_bucket *b = &h->buckets[bucket];
 
 		for (int i = 0; i < HTAB_SLOTS; i++) {
-			uint32_t elem = (uint32_t)load(&b->slot[i]) - 1;
+			uint32_t elem = htab_slot_elem(load(&b->slot[i])) - 1;
 
 			if (elem < h->nelems && call(&v, elem))
 				return v.n;
@@ -219,9 +219,10 @@ static int take(struct batch *bt, struct htab_stripe *st, uint32_t bucket, struc
 	skep_copy_racy(bt->key, htab_key(h, pos->elem - 1), map->key_size);
 	htab_copy_out(map, pos->elem - 1, bt->value, bt->flags, bt->env);
 	if (skep_caller_write((void *)(uintptr_t)(bt->keys + (uint64_t)bt->total * map->key_size),
-			     bt->key, map->key_size) ||
-	    skep_caller_write((void *)(uintptr_t)(bt->values + (uint64_t)bt->total * bt->value_size),
-			     bt->value, bt->value_size))
+			      bt->key, map->key_size) ||
+	    skep_caller_write(
+		    (void *)(uintptr_t)(bt->values + (uint64_t)bt->total * bt->value_size),
+		    bt->value, bt->value_size))
 		return -EFAULT;
 	bt->total++;
 	if (bt->delete)
@@ -271,7 +272,7 @@ static int take_bucket(struct batch *bt, uint32_t *place)
 		return err;
 	for (; !err && *place % PLACES < HTAB_SLOTS; ++*place) {
 		uint64_t w = load_relaxed(&h->buckets[bucket].slot[*place % PLACES]);
-		struct htab_pos pos = {(uint32_t)w, (int)(*place % PLACES), 0};
+		struct htab_pos pos = {htab_slot_elem(w), (int)(*place % PLACES), 0};
 
 		if (pos.elem - 1 >= h->nelems)
 			continue;
