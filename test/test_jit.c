@@ -351,7 +351,12 @@ static void test_tail_call_in_subprogram(void **state)
 		  "r0 += r6\n"
 		  "exit\n"
 		  "sub:\n"
-		  "r6 = 7\n r8 = 8\n"
+		  /* All that a frame can have, so that the way out is as long as it gets. */
+		  "r6 = 7\n r7 = r1\n r8 = 8\n r9 = 9\n"
+		  "*(u64 *)(r10 -16) = r7\n r7 = *(u64 *)(r10 -16)\n *(u64 *)(r10 -16) = r6\n"
+		  "*(u64 *)(r10 -24) = r7\n r7 = *(u64 *)(r10 -24)\n *(u64 *)(r10 -24) = r6\n"
+		  "*(u64 *)(r10 -32) = r7\n r7 = *(u64 *)(r10 -32)\n *(u64 *)(r10 -32) = r6\n"
+		  "*(u8 *)(r10 -400) = 1\n"
 		  "*(u64 *)(r10 -8) = 1\n"
 		  "r3 = *(u32 *)(r1 +0)\n"
 		  "r2 = 0x6d6170 ll\n"
