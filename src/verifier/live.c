@@ -114,7 +114,7 @@ int skep_v_live_regs(struct venv *env)
 	for (uint32_t i = 0; i < env->n; i++) {
 		if (env->aux[i].flags & V_SECOND)
 			continue;
-		if (env->aux[i].scc & ~V_OWN_CYCLE)
+		if (env->aux[i].scc && !(env->aux[i].scc & V_OWN_CYCLE))
 			skep_v_log(env, "%3u ", env->aux[i].scc);
 		else
 			skep_v_log(env, "    ");
@@ -179,7 +179,7 @@ int skep_v_sccs(struct venv *env)
 					closed[w] = 1;
 					env->aux[w].scc = cycle ? nscc
 							  : env->aux[w].flags & V_CALLBACKS
-								  ? V_OWN_CYCLE
+								  ? V_OWN_CYCLE | w
 								  : 0;
 				} while (w != v);
 			}
