@@ -182,29 +182,29 @@ static int alu_unary(struct venv *env, const struct bpf_insn *in, bool is64)
 
 /* ---- Pointers ---- */
 
-static int sane_offset(struct venv *env, const struct vreg *r, const struct vreg *named)
+static int sane_offset(struct venv *env, const struct vreg *reg, const struct vreg *named, int r)
 {
 	char name[64];
-	int64_t val = (int64_t)r->s.bits.value;
+	int64_t val = (int64_t)reg->s.bits.value;
 
 	skep_v_type_name(named, name);
-	if (v_is_const(r) && (val >= V_MAX_OFF || val <= -V_MAX_OFF))
-		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, -1,
+	if (v_is_const(reg) && (val >= V_MAX_OFF || val <= -V_MAX_OFF))
+		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, r,
 				     "math between %s pointer and %lld is not allowed\n", name,
 				     (long long)val);
-	if (!v_is_scalar(r) && (r->off >= V_MAX_OFF || r->off <= -V_MAX_OFF))
-		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, -1,
-				     "%s pointer offset %d is not allowed\n", name, r->off);
-	if (r->s.smin == INT64_MIN)
+	if (!v_is_scalar(reg) && (reg->off >= V_MAX_OFF || reg->off <= -V_MAX_OFF))
+		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, r,
+				     "%s pointer offset %d is not allowed\n", name, reg->off);
+	if (reg->s.smin == INT64_MIN)
 		return skep_v_refuse(
-			env, EINVAL, W_UNBOUNDED, -1,
+			env, EINVAL, W_UNBOUNDED, r,
 			"math between %s pointer and register with unbounded min value is "
 			"not allowed\n",
 			name);
-	if (r->s.smin >= V_MAX_OFF || r->s.smin <= -V_MAX_OFF)
-		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, -1,
+	if (reg->s.smin >= V_MAX_OFF || reg->s.smin <= -V_MAX_OFF)
+		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, r,
 				     "value %lld makes %s pointer be out of bounds\n",
-				     (long long)r->s.smin, name);
+				     (long long)reg->s.smin, name);
 	return 0;
 }
 
@@ -269,9 +269,10 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 		return skep_v_refuse(env, EACCES, W_PTR_ARITH, (int)r,
 				     "R%u pointer arithmetic on %s prohibited\n", r,
 				     skep_v_type_name(&ptr, name));
-	err = sane_offset(env, &num, &ptr);
+	err = sane_offset(env, &num, &ptr,
+			  num_first || BPF_SRC(in->code) == BPF_K ? (int)r : in->src_reg);
 	if (!err)
-		err = sane_offset(env, &ptr, &ptr);
+		err = sane_offset(env, &ptr, &ptr, (int)r);
 	if (err)
 		return err;
 	out = ptr;
@@ -319,7 +320,7 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 				     op_text[op >> 4]);
 	}
 	*d = out;
-	err = sane_offset(env, d, &ptr);
+	err = sane_offset(env, d, &ptr, (int)r);
 	if (err)
 		return err;
 	if (!env->priv && d->type == V_STACK && !v_is_const(d))

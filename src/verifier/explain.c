@@ -94,6 +94,15 @@ static void tell_origin(const struct venv *env, char *buf, size_t len)
 	const char *by = NULL;
 
 	buf[0] = 0;
+	if (env->why == W_REF) {
+		li = line_of(env->prog, env->leak_insn);
+		if (li)
+			snprintf(buf, len, ": it was taken at line %u",
+				 BPF_LINE_INFO_LINE_NUM(li->line_col));
+		else
+			snprintf(buf, len, ": it was taken by instruction %u", env->leak_insn);
+		return;
+	}
 	if (env->why_reg < 0 || env->why_reg >= V_REGS || !env->cur)
 		return;
 	r = v_reg(env, (uint32_t)env->why_reg);
