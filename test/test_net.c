@@ -1060,6 +1060,54 @@ static void test_redirect(void **state)
 	close((int)map);
 }
 
+/* To all that the map holds but where it came from. */
+static void test_broadcast(void **state)
+{
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_DEVMAP, .key_size = 4, .value_size = 4, .max_entries = 4};
+	struct bpf_insn prog[] = {
+		INSN(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, 0),
+		INSN(0, 0, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, BPF_F_BROADCAST),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+	struct order o = to_server(DO_PING, "10.9.0.2");
+	uint32_t ifindex[] = {if_nametoindex("wa"), if_nametoindex("wb")};
+	struct skep_runner *runner;
+	struct live l;
+	long map;
+
+	NEED_NAMESPACES();
+	map = skep_bpf(skep, BPF_MAP_CREATE, &attr, sizeof(attr));
+	assert_true(map >= 0);
+	prog[0].imm = (int)map;
+	for (uint32_t key = 0; key < 2; key++) {
+		attr = (union bpf_attr){.map_fd = (uint32_t)map,
+					.key = (uintptr_t)&key,
+					.value = (uintptr_t)&ifindex[key]};
+		assert_int_equal(skep_bpf(skep, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr)), 0);
+	}
+	for (int exclude = 0; exclude < 2; exclude++) {
+		prog[3].imm = BPF_F_BROADCAST | (exclude ? BPF_F_EXCLUDE_INGRESS : 0);
+		runner = load(BPF_PROG_TYPE_XDP, prog, sizeof(prog) / sizeof(prog[0]));
+		start_program(&l, runner, BPF_PROG_TYPE_XDP);
+		o.size = 64;
+		o.count = 5;
+		assert_in_range(do_now(&client, &o), 4, 5);
+		stop_wire(&l);
+		assert_true(l.stats.redirected >= 5);
+		/* What the server answers goes out of A; so do the copies, unless excluded. */
+		if (exclude)
+			assert_int_equal(l.stats.a.tx_frames, l.stats.backwards);
+		else
+			assert_true(l.stats.a.tx_frames >= l.stats.backwards + 5);
+		skep_runner_close(runner);
+	}
+	close((int)map);
+}
+
 /* The map's element holds a program, which drops what is addressed to the server. */
 static void test_devmap_program(void **state)
 {
@@ -1295,16 +1343,27 @@ static void test_hostile_captures(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_drop),           cmocka_unit_test(test_tx),
-		cmocka_unit_test(test_redirect),       cmocka_unit_test(test_push_tag),
-		cmocka_unit_test(test_devmap_program), cmocka_unit_test(test_tags),
-		cmocka_unit_test(test_capture),        cmocka_unit_test(test_hostile_captures),
-		cmocka_unit_test(test_hostile_frames), cmocka_unit_test(test_nothing_without_wire),
-		cmocka_unit_test(test_ping),           cmocka_unit_test(test_tcp),
-		cmocka_unit_test(test_tcp6),           cmocka_unit_test(test_vlan),
-		cmocka_unit_test(test_jumbo),          cmocka_unit_test(test_udp_segments),
-		cmocka_unit_test(test_full_interface), cmocka_unit_test(test_watch),
-		cmocka_unit_test(test_link_gone),      cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_tx),
+		cmocka_unit_test(test_redirect),
+		cmocka_unit_test(test_push_tag),
+		cmocka_unit_test(test_devmap_program),
+		cmocka_unit_test(test_broadcast),
+		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_capture),
+		cmocka_unit_test(test_hostile_captures),
+		cmocka_unit_test(test_hostile_frames),
+		cmocka_unit_test(test_nothing_without_wire),
+		cmocka_unit_test(test_ping),
+		cmocka_unit_test(test_tcp),
+		cmocka_unit_test(test_tcp6),
+		cmocka_unit_test(test_vlan),
+		cmocka_unit_test(test_jumbo),
+		cmocka_unit_test(test_udp_segments),
+		cmocka_unit_test(test_full_interface),
+		cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_link_gone),
+		cmocka_unit_test(test_refused),
 	};
 	int r;
 

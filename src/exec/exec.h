@@ -41,6 +41,7 @@ struct skep_redirect {
 	uint32_t map_id; /* by map: its id, type and key */
 	uint32_t map_type;
 	uint32_t key;
+	struct skep_map *map; /* by map; valid until skep_leave() */
 	const struct skep_prog *egress; /* devmap: to run on what leaves, or NULL */
 	uint64_t flags;
 };

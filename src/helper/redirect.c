@@ -59,6 +59,7 @@ HELPER(redirect_map)
 	}
 	env->redirect = (struct skep_redirect){.kind = SKEP_REDIRECT_MAP,
 					       .ifindex = ifindex,
+					       .map = map,
 					       .map_id = map->obj.id,
 					       .map_type = map->type,
 					       .key = (uint32_t)r2,

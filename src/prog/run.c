@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "map/map.h"
 #include "prog/run.h"
 #include "prog/skb.h"
 
@@ -28,16 +29,80 @@ static bool inside(const struct skep_packet *p)
 
 /* The program of a devmap's element, on a packet that is redirected to it. What it does not
  * pass is not sent: 0; else the target. */
-static uint32_t run_egress(struct skep_session *s, struct skep_xdp *xdp)
+static uint32_t run_egress(struct skep_session *s, struct skep_xdp *xdp,
+			   const struct skep_prog *egress, uint32_t ifindex)
 {
-	struct skep_redirect to = s->env->redirect;
-
-	if (!to.egress)
-		return to.ifindex;
-	xdp->egress_ifindex = to.ifindex;
-	s->env->prog = to.egress;
+	if (!egress)
+		return ifindex;
+	xdp->egress_ifindex = ifindex;
+	s->env->prog = egress;
 	s->env->tail_calls = 0;
-	return to.egress->run(xdp, s->env) == XDP_PASS ? to.ifindex : 0;
+	return egress->run(xdp, s->env) == XDP_PASS ? ifindex : 0;
+}
+
+/* A copy of the packet out of one interface of a broadcast. */
+static void send_copy(struct skep_session *s, const struct skep_xdp *xdp,
+		      const struct skep_prog *egress, uint32_t ifindex)
+{
+	struct skep_runner *runner = s->env->clone_arg;
+	uint32_t room = (uint32_t)(xdp->data - xdp->hard_start);
+	struct skep_packet copy = {.cap = (uint32_t)(xdp->hard_end - xdp->hard_start),
+				   .ifindex = xdp->ingress_ifindex};
+	struct skep_xdp own = *xdp;
+
+	copy.buf = runner && runner->send ? malloc(copy.cap) : NULL;
+	if (!copy.buf)
+		return;
+	own.hard_start = copy.buf;
+	own.hard_end = copy.buf + copy.cap;
+	own.data = own.data_meta = copy.buf + room;
+	own.data_end = own.data + (xdp->data_end - xdp->data);
+	memcpy(own.data, xdp->data, (size_t)(xdp->data_end - xdp->data));
+	skep_session_show(s, &own, sizeof(own), RW);
+	skep_session_show(s, copy.buf, copy.cap, RW);
+	copy.out_ifindex = run_egress(s, &own, egress, ifindex);
+	copy.off = (uint32_t)(own.data - copy.buf);
+	copy.len = (uint32_t)(own.data_end - own.data);
+	if (copy.out_ifindex)
+		runner->send(runner->send_arg, &copy);
+	if (s->checked) {
+		skep_checker_remove(&s->checker, &own);
+		skep_checker_remove(&s->checker, copy.buf);
+	}
+	free(copy.buf);
+}
+
+/* To all elements of a devmap: copies, and the packet itself to the last. */
+static uint32_t broadcast(struct skep_session *s, struct skep_xdp *xdp)
+{
+	struct skep_redirect r = s->env->redirect;
+	const struct skep_prog *egress = NULL;
+	uint32_t key = 0, next, target = 0, ifindex, n = 0;
+
+	while (n < r.map->max_entries && !r.map->ops->next_key(r.map, n ? &key : NULL, &next)) {
+		key = next;
+		n++;
+		if (r.map->ops->redirect(r.map, key, &ifindex) ||
+		    (r.flags & BPF_F_EXCLUDE_INGRESS && ifindex == xdp->ingress_ifindex))
+			continue;
+		if (target)
+			send_copy(s, xdp, egress, target);
+		target = ifindex;
+		egress = skep_devmap_prog(r.map, key);
+	}
+	return target ? run_egress(s, xdp, egress, target) : 0;
+}
+
+/* Where a redirected packet goes: 0, nowhere. */
+static uint32_t redirect_target(struct skep_session *s, struct skep_xdp *xdp)
+{
+	const struct skep_redirect *r = &s->env->redirect;
+
+	if (r->kind == SKEP_REDIRECT_NONE)
+		return 0;
+	if (r->kind == SKEP_REDIRECT_MAP && r->flags & BPF_F_BROADCAST)
+		return broadcast(s, xdp);
+	return run_egress(s, xdp, r->kind == SKEP_REDIRECT_MAP ? r->egress : NULL, r->ifindex);
 }
 
 static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
@@ -56,7 +121,7 @@ static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
 	skep_session_show(s, xdp->data, p->len, RW);
 	verdict = (uint32_t)skep_session_run(s, xdp);
 	p->verdict = verdict <= XDP_REDIRECT ? verdict : XDP_ABORTED;
-	p->out_ifindex = verdict == XDP_REDIRECT && s->env->redirect.kind ? run_egress(s, xdp) : 0;
+	p->out_ifindex = verdict == XDP_REDIRECT ? redirect_target(s, xdp) : 0;
 	p->off = (uint32_t)(xdp->data - p->buf);
 	p->len = (uint32_t)(xdp->data_end - xdp->data);
 }
@@ -134,6 +199,7 @@ int skep_runner_open(struct skep_runner **out, struct skep *skep, int prog_fd)
 	err = skep_session_open(&runner->session, (struct skep_prog *)obj);
 	if (err)
 		goto free;
+	runner->send = NULL;
 	runner->packet = packet_fn(runner->session.prog->type);
 	*out = runner;
 	return 0;
