@@ -48,6 +48,7 @@ struct bench {
 	uint8_t packet[PACKET];
 	uint64_t repeat[VARIANTS];
 	double ns[VARIANTS][MAX_ROUNDS], median[VARIANTS];
+	double empty_ns[VARIANTS][MAX_ROUNDS], empty[VARIANTS]; /* a call, at the same time */
 };
 
 #define ROW(n) {.name = #n, .native = native_##n, .fd = -1},
@@ -297,22 +298,31 @@ static int by_value(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
+static double turn(struct bench *b, enum variant v, uint64_t repeat)
+{
+	double t = now_ns();
+
+	run(b, v, repeat);
+	return (now_ns() - t) / repeat;
+}
+
 static void measure(struct bench *b, int rounds)
 {
+	struct bench *empty = &benches[0];
+
 	for (int r = 0; r < rounds; r++) {
 		for (enum variant v = NATIVE; v < VARIANTS; v++) {
-			double t;
-
 			if (!has(b, v))
 				continue;
-			t = now_ns();
-			run(b, v, b->repeat[v]);
-			b->ns[v][r] = (now_ns() - t) / b->repeat[v];
+			b->empty_ns[v][r] = turn(empty, v, empty->repeat[v] / 2 + 1);
+			b->ns[v][r] = turn(b, v, b->repeat[v]);
 		}
 	}
 	for (enum variant v = NATIVE; v < VARIANTS; v++) {
 		qsort(b->ns[v], rounds, sizeof(double), by_value);
+		qsort(b->empty_ns[v], rounds, sizeof(double), by_value);
 		b->median[v] = has(b, v) ? b->ns[v][rounds / 2] : 0;
+		b->empty[v] = has(b, v) ? b->empty_ns[v][rounds / 2] : 0;
 	}
 }
 
@@ -336,12 +346,12 @@ struct means {
 
 static void report(const struct bench *b, const struct bench *empty, struct means *m)
 {
-	double base = b->median[NATIVE] - empty->median[NATIVE], ratio[VARIANTS] = {0};
+	double base = b->median[NATIVE] - b->empty[NATIVE], ratio[VARIANTS] = {0};
 
 	for (enum variant v = JIT; v < VARIANTS; v++) {
 		if (!has(b, v) || b == empty)
 			continue;
-		ratio[v] = (b->median[v] - empty->median[v]) / base;
+		ratio[v] = (b->median[v] - b->empty[v]) / base;
 		if (ratio[v] > 0) {
 			m->log[v] += log(ratio[v]);
 			m->n[v]++;
