@@ -49,6 +49,7 @@ struct verdict {
 	bool unknown_section;
 	bool wanted; /* to be loaded */
 	bool hopeless; /* libbpf does not even try */
+	bool substituted; /* an empty program stands in for it */
 	int err; /* -errno of PROG_LOAD */
 	uint32_t insns;
 	uint64_t processed; /* the verifier's statistics */

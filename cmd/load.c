@@ -252,8 +252,12 @@ static long load_program(struct session *s, struct verdict *v, union bpf_attr *a
 	if (s->substitute) {
 		long sub = load_empty(attr);
 
+		v->substituted = sub >= 0;
 		if (sub >= 0)
 			return sub;
+		if (!v->what && asprintf(&v->what, "programs of type %s can't be loaded here: %s",
+					 v->type, strerror(-v->err)) < 0)
+			v->what = NULL;
 	}
 	return v->err;
 }
@@ -296,6 +300,15 @@ static struct verdict *unprepared(struct session *s, int err)
 	const char *p = strstr(skep_client_warnings(), "prog '"), *end;
 	size_t n;
 
+	/* Refused by PROG_LOAD, and so was what should stand in for it: its type is not there. */
+	for (uint32_t i = 0; i < s->nverdicts; i++) {
+		struct verdict *v = &s->verdicts[i];
+
+		if (v->tried && !v->accepted && !v->hopeless && !v->substituted) {
+			v->hopeless = true;
+			return v;
+		}
+	}
 	end = p ? strstr(p, "': ") : NULL;
 	if (!end)
 		return NULL;

@@ -13,6 +13,7 @@
 
 typedef _Bool bool;
 enum { false = 0, true = 1 };
+enum { TASK_COMM_LEN = 16 };
 typedef signed char __s8;
 typedef unsigned char __u8;
 typedef short __s16;
