@@ -153,7 +153,8 @@ void skep_v_explain(struct venv *env, int err)
 		snprintf(what, sizeof(what), "R%d: %s%s (%.*s)", env->why_reg, texts[env->why].what,
 			 origin, (int)n, env->msg);
 	else if (texts[env->why].what)
-		snprintf(what, sizeof(what), "%s (%.*s)", texts[env->why].what, (int)n, env->msg);
+		snprintf(what, sizeof(what), "%s%s (%.*s)", texts[env->why].what, origin, (int)n,
+			 env->msg);
 	else
 		snprintf(what, sizeof(what), "%.*s", (int)n, env->msg);
 	if (li) {

@@ -218,7 +218,7 @@ static struct vrefs *refs_mut(struct vstate *st)
 	r->refs = 1;
 	r->n = n;
 	r->nrefs = st->refs ? st->refs->nrefs : 0;
-	if (n)
+	if (st->refs)
 		memcpy(r->r, st->refs->r, n * sizeof(r->r[0]));
 	refs_put(st->refs);
 	st->refs = r;
