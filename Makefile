@@ -73,6 +73,9 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
+# It reads these as text.
+$(BUILD)/obj/src/btf/vmlinux.o: src/bpf/uapi.h $(wildcard src/btf/vmlinux_*.h)
+
 $(BUILD)/libskep.a: $(call obj,$(CORE_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
