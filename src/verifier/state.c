@@ -9,6 +9,36 @@
 
 static const uint32_t stack_caps[4] = {4, 16, 32, V_SLOTS};
 
+/* The next object of a list of slabs; zeroed when it is new. */
+static void *slab_take(struct vslab **list, size_t size)
+{
+	struct vslab *s = *list;
+
+	if (!s || s->used == s->cap) {
+		/* Small programs stay small; large ones ask rarely. */
+		uint32_t cap = s ? (s->cap < 256 ? s->cap * 2 : s->cap) : 8;
+
+		s = calloc(1, sizeof(*s) + cap * size);
+		if (!s)
+			return NULL;
+		s->cap = cap;
+		s->size = (uint32_t)size;
+		s->next = *list;
+		*list = s;
+	}
+	return s->data + s->used++ * size;
+}
+
+static void slab_free(struct vslab *s)
+{
+	while (s) {
+		struct vslab *next = s->next;
+
+		free(s);
+		s = next;
+	}
+}
+
 static struct vstack *stack_new(struct venv *env, uint32_t slots)
 {
 	unsigned c = 0;
@@ -20,7 +50,8 @@ static struct vstack *stack_new(struct venv *env, uint32_t slots)
 	if (s)
 		env->pool.stacks[c] = s->next;
 	else
-		s = malloc(sizeof(*s) + stack_caps[c] * sizeof(struct vslot));
+		s = slab_take(&env->pool.stack_slabs[c],
+			      sizeof(*s) + stack_caps[c] * sizeof(struct vslot));
 	if (!s)
 		return NULL;
 	s->refs = 1;
@@ -48,7 +79,7 @@ static struct vframe *frame_alloc(struct venv *env)
 	if (f)
 		env->pool.frames = f->next;
 	else
-		f = malloc(sizeof(*f));
+		f = slab_take(&env->pool.frame_slabs, sizeof(*f));
 	return f;
 }
 
@@ -138,7 +169,7 @@ struct vstate *skep_v_state_new(struct venv *env)
 		hist = st->hist;
 		cap = st->cap_hist;
 	} else {
-		st = malloc(sizeof(*st));
+		st = slab_take(&env->pool.state_slabs, sizeof(*st));
 		if (!st)
 			return NULL;
 	}
@@ -254,24 +285,23 @@ int skep_v_ref_del(struct venv *env, struct vstate *st, uint32_t i)
 
 void skep_v_pool_free(struct venv *env)
 {
-	struct vframe *f;
-	struct vstate *st;
-	struct vstack *s;
+	for (struct vslab *s = env->pool.state_slabs; s; s = s->next)
+		for (uint32_t i = 0; i < s->used; i++) {
+			struct vstate *st = (struct vstate *)(s->data + (size_t)i * s->size);
 
-	while ((f = env->pool.frames)) {
-		env->pool.frames = f->next;
-		free(f);
-	}
-	while ((st = env->pool.states)) {
-		env->pool.states = st->next;
-		free(st->hist);
-		free(st);
-	}
-	for (unsigned c = 0; c < 4; c++)
-		while ((s = env->pool.stacks[c])) {
-			env->pool.stacks[c] = s->next;
-			free(s);
+			free(st->hist);
+			refs_put(st->refs);
+			while (st->backs) {
+				struct vback *b = st->backs;
+
+				st->backs = b->next;
+				free(b);
+			}
 		}
+	slab_free(env->pool.state_slabs);
+	slab_free(env->pool.frame_slabs);
+	for (unsigned c = 0; c < 4; c++)
+		slab_free(env->pool.stack_slabs[c]);
 }
 
 struct vreg *skep_v_reg(struct venv *env, uint32_t r)

@@ -266,10 +266,18 @@ struct skep_verify_watch {
 	bool exact;
 };
 
+/* Memory that is given back all at once, at the end. */
+struct vslab {
+	struct vslab *next;
+	uint32_t used, cap, size;
+	_Alignas(16) char data[];
+};
+
 struct vpool {
 	struct vframe *frames;
 	struct vstate *states;
 	struct vstack *stacks[4]; /* by capacity class */
+	struct vslab *frame_slabs, *state_slabs, *stack_slabs[4];
 };
 
 struct vlive;
