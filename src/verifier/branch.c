@@ -166,19 +166,19 @@ static bool assume_clear(struct skep_scalar *a, const struct skep_scalar *b, boo
 }
 
 /* a <= b, or a < b; unsigned and signed, 64 and 32 bits: one text. */
-#define ASSUME_LESS(name, T, LOWEST, min, max)                                                     \
+#define ASSUME_LESS(name, T, LOWEST, HIGHEST, min, max)                                            \
 	static bool name(struct skep_scalar *a, struct skep_scalar *b, bool strict)                \
 	{                                                                                          \
-		if (strict && (b->max == LOWEST))                                                  \
+		if (strict && (b->max == LOWEST || a->min == HIGHEST))                             \
 			return false;                                                              \
 		a->max = MIN(a->max, (T)(b->max - strict));                                        \
 		b->min = MAX(b->min, (T)(a->min + strict));                                        \
 		return a->min <= a->max && b->min <= b->max;                                       \
 	}
-ASSUME_LESS(less_u64, uint64_t, 0, umin, umax)
-ASSUME_LESS(less_u32, uint32_t, 0, u32_min, u32_max)
-ASSUME_LESS(less_s64, int64_t, INT64_MIN, smin, smax)
-ASSUME_LESS(less_s32, int32_t, INT32_MIN, s32_min, s32_max)
+ASSUME_LESS(less_u64, uint64_t, 0, UINT64_MAX, umin, umax)
+ASSUME_LESS(less_u32, uint32_t, 0, UINT32_MAX, u32_min, u32_max)
+ASSUME_LESS(less_s64, int64_t, INT64_MIN, INT64_MAX, smin, smax)
+ASSUME_LESS(less_s32, int32_t, INT32_MIN, INT32_MAX, s32_min, s32_max)
 
 static bool less(struct skep_scalar *a, struct skep_scalar *b, bool strict, bool is_signed,
 		 bool is64)
