@@ -237,7 +237,7 @@ static void test_interrupt(void **state)
 			FILE *f;
 			int child = 0;
 
-			usleep(1500000);
+			usleep(2500000);
 			/* The test's children but this one: the command. */
 			snprintf(find, sizeof(find), "/proc/%d/task/%d/children", parent, parent);
 			f = fopen(find, "r");
