@@ -31,6 +31,7 @@ struct side {
 	int maps[N_MAPS];
 	int btf;
 	char *log;
+	char depth[64]; /* the last "stack depth" line */
 	long ret;
 	bool on;
 };
@@ -184,6 +185,22 @@ static void close_side(struct side *s)
 
 /* ---- One program ---- */
 
+/* Takes the lines of level 4 that say how long it took and how deep the stack is out of the log. */
+static void take_depth(struct side *s)
+{
+	char *from = NULL, *p, *to;
+
+	s->depth[0] = 0;
+	for (p = strstr(s->log, "verification time "); p; p = strstr(p + 1, "verification time "))
+		from = p;
+	p = from ? strstr(from, "stack depth ") : NULL;
+	to = p ? strchr(p, '\n') : NULL;
+	if (!to)
+		return;
+	snprintf(s->depth, sizeof(s->depth), "%.*s", (int)(to - p), p);
+	memmove(from, to + 1, strlen(to + 1) + 1);
+}
+
 static void load(struct side *s, const struct vcase *c)
 {
 	static struct bpf_insn insns[MAX_INSNS];
@@ -211,7 +228,7 @@ static void load(struct side *s, const struct vcase *c)
 	a.insns = (uintptr_t)insns;
 	a.insn_cnt = (uint32_t)n;
 	a.license = (uintptr_t)(c->flags & NOT_GPL ? "MIT" : "GPL");
-	a.log_level = c->flags & LONG ? 1 : 2;
+	a.log_level = (c->flags & LONG ? 1 : 2) | 4;
 	a.log_buf = (uintptr_t)s->log;
 	a.log_size = LOG_SIZE;
 	a.prog_flags = c->flags & STRICT ? BPF_F_STRICT_ALIGNMENT : 0;
@@ -245,6 +262,7 @@ static void load(struct side *s, const struct vcase *c)
 		close((int)s->ret);
 		s->ret = 0;
 	}
+	take_depth(s);
 }
 
 /* The line before the statistics, and the instructions that those count. */
@@ -308,8 +326,8 @@ static bool same_log(const char *a, const char *b)
 static void test_against_kernel(void **state)
 {
 	struct side k = {0}, s = {0};
-	unsigned n = 0, verdicts = 0, errnos = 0, texts = 0, counts = 0, logs = 0, accepted = 0,
-		 known = 0;
+	unsigned n = 0, verdicts = 0, errnos = 0, texts = 0, counts = 0, logs = 0, depths = 0,
+		 accepted = 0, known = 0;
 	char mk[256], ms[256];
 
 	(void)state;
@@ -337,6 +355,7 @@ static void test_against_kernel(void **state)
 		accepted += !k.ret;
 		counts += !k.ret && same && pk == ps;
 		logs += same_log(k.log, s.log);
+		depths += !k.ret && same && !strcmp(k.depth, s.depth);
 		if (!same && c->differs) {
 			known++;
 			continue;
@@ -355,12 +374,15 @@ static void test_against_kernel(void **state)
 		skip();
 	print_message("%u programs: %u verdicts agree (%u known differences), %u errnos, %u last "
 		      "messages; "
-		      "of %u accepted, %u walk as many instructions; %u logs equal line by line\n",
-		      n, verdicts, known, errnos, texts, accepted, counts, logs);
+		      "of %u accepted, %u walk as many instructions, %u use as much stack; %u logs "
+		      "equal line by line\n",
+		      n, verdicts, known, errnos, texts, accepted, counts, depths, logs);
 	assert_int_equal(verdicts + known, n);
 	assert_int_equal(errnos + known, n);
 	assert_true(texts >= n * 95 / 100);
 	assert_true(counts >= accepted * 95 / 100);
+	/* The kernel adds 24 bytes where it inlines bpf_loop. */
+	assert_true(depths >= accepted * 95 / 100);
 }
 
 int main(void)

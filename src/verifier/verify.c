@@ -231,7 +231,7 @@ static int finish(struct venv *env)
 		subs[i] = (struct skep_subprog){
 			.start = s->start,
 			.len = s->end - s->start,
-			.stack = (s->stack + 7) & ~7u,
+			.stack = s->stack,
 			.has_tail_call = s->tail_call_reachable,
 			.is_cb = s->is_cb,
 			.name_off = s->name_off,
