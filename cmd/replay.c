@@ -2,8 +2,10 @@
 #include "replay.h"
 
 #include <errno.h>
+#include <net/ethernet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <time.h>
 
 #include "client/libbpf.h"
@@ -121,6 +123,12 @@ out:
 
 /* ---- The kernel, by BPF_PROG_TEST_RUN ---- */
 
+/* The kernel's test run takes the link's header off for these, and gives zeros back. */
+static bool keeps_link_header(enum bpf_prog_type type)
+{
+	return type == BPF_PROG_TYPE_SOCKET_FILTER || type == BPF_PROG_TYPE_CGROUP_SKB;
+}
+
 static int run_kernel(struct replay *r)
 {
 	const struct skep_capture *c = r->capture;
@@ -155,6 +163,8 @@ static int run_kernel(struct replay *r)
 				break;
 			} else {
 				r->prog_ns += attr.test.duration;
+				if (keeps_link_header(r->type))
+					memcpy(out, c->data + p->off, MIN(p->len, ETH_HLEN));
 				account(r, p, attr.test.retval, out, attr.test.data_size_out,
 					!pass);
 			}

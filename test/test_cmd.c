@@ -57,6 +57,8 @@ static const char pass_source[] =
 	"	return XDP_PASS;\n"
 	"}\n"
 	"SEC(\"xdp\") int all_drop(struct xdp_md *ctx) { return XDP_DROP; }\n"
+	"SEC(\"socket\") int filter(struct __sk_buff *skb) { return 0xffff; }\n"
+	"SEC(\"cgroup_skb/egress\") int cgroup(struct __sk_buff *skb) { return 1; }\n"
 	"SEC(\"tracepoint/syscalls/sys_enter_write\") int on_write(void *ctx) { return 0; }\n"
 	"char _license[] SEC(\"license\") = \"GPL\";\n";
 
@@ -406,21 +408,24 @@ static void test_run_options(void **state)
 /* What passes unchanged is written as it was read, once, whatever --repeat says. */
 static void test_run_write(void **state)
 {
+	static const char *const all[] = {"all_pass", "filter", "cgroup"};
 	const char *prog = cmd_text("pass.bpf.c", pass_source), *out = cmd_path("out.pcap");
 	size_t len, out_len;
 	uint8_t *in = slurp(capture(), &len), *got;
 
 	EACH_RUNTIME(i)
 	{
-		unlink(out);
-		assert_int_equal(skep_cmd("run %s -c %s -w %s -n 2 --runtime %s", prog, capture(),
-					  out, runtimes[i])
-					 ->status,
-				 0);
-		got = slurp(out, &out_len);
-		assert_int_equal(out_len, len);
-		assert_memory_equal(got + 24, in + 24, len - 24);
-		free(got);
+		for (size_t k = 0; k < sizeof(all) / sizeof(all[0]); k++) {
+			unlink(out);
+			assert_int_equal(skep_cmd("run %s -c %s -w %s -n 2 -p %s --runtime %s",
+						  prog, capture(), out, all[k], runtimes[i])
+						 ->status,
+					 0);
+			got = slurp(out, &out_len);
+			assert_int_equal(out_len, len);
+			assert_memory_equal(got + 24, in + 24, len - 24);
+			free(got);
+		}
 		assert_int_equal(skep_cmd("run %s -c %s -w %s -p all_drop --runtime %s", prog,
 					  capture(), out, runtimes[i])
 					 ->status,
