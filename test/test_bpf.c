@@ -363,9 +363,10 @@ static void test_sizes(void **state)
 	NEED_KERNEL
 	what = "size";
 	for (int cmd = 0; cmd <= LAST + 3; cmd++) {
-		/* Parts of an id would be an id that may be there. */
+		/* Parts of an id (of a process, too) would be one that may be there. */
 		bool ids = cmd >= BPF_PROG_GET_NEXT_ID && cmd <= BPF_MAP_GET_FD_BY_ID;
 		ids |= cmd == BPF_BTF_GET_FD_BY_ID || cmd == BPF_BTF_GET_NEXT_ID;
+		ids |= cmd == BPF_TASK_FD_QUERY;
 		for (unsigned size = ids ? 4 : 0; size < 4200; size += size < 250 ? 1 : 101) {
 			long r[WORLDS];
 			for (int w = 0; w < WORLDS; w++) {
@@ -451,6 +452,8 @@ static bool skip_byte(int cmd, unsigned at)
 		return true;
 	if (cmd == BPF_MAP_CREATE)
 		return at / 4 >= 1 && at / 4 <= 3 && at % 4 >= 2;
+	if (cmd == BPF_TASK_FD_QUERY && at < 4)
+		return true; /* another process */
 	if (cmd == BPF_PROG_LOAD && !at)
 		return true; /* the type: see test_fields */
 	return cmd == BPF_PROG_TEST_RUN && at >= offsetof(union bpf_attr, test.repeat) &&

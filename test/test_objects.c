@@ -856,16 +856,58 @@ static void test_stats(void **state)
 	none_left();
 }
 
+/* Callers without capabilities. */
+static void test_unprivileged(void **state)
+{
+	static const struct bpf_insn insns[] = {MOV(0, 0), EXIT()};
+	static struct bpf_insn many[BPF_MAXINSNS + 1];
+	static const struct {
+		uint32_t type;
+		long err;
+	} maps[] = {{BPF_MAP_TYPE_HASH, 0},          {BPF_MAP_TYPE_ARRAY, 0},
+		    {BPF_MAP_TYPE_PERCPU_HASH, 0},   {BPF_MAP_TYPE_LRU_HASH, -EPERM},
+		    {BPF_MAP_TYPE_LPM_TRIE, -EPERM}, {BPF_MAP_TYPE_STACK_TRACE, -EPERM}};
+	struct skep_opts opts = {.sz = sizeof(opts), .flags = SKEP_F_UNPRIVILEGED};
+	struct skep *s, *old = skep;
+
+	assert_int_equal(skep_open(&s, &opts), 0);
+	skep = s;
+	for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
+		bool trie = maps[i].type == BPF_MAP_TYPE_LPM_TRIE;
+		long r = CALL(SKEP, BPF_MAP_CREATE, attr.map_type = maps[i].type,
+			      attr.key_size = trie ? 8 : 4, attr.value_size = 8,
+			      attr.max_entries = 4, attr.map_flags = trie ? BPF_F_NO_PREALLOC : 0);
+		if (r >= 0)
+			close((int)r), r = 0;
+		if (r != maps[i].err)
+			fail_msg("map type %u: %ld", maps[i].type, r);
+	}
+	for (uint32_t i = 0; i <= BPF_MAXINSNS; i++)
+		many[i] = insns[i == BPF_MAXINSNS];
+	close(must(load(SKEP, BPF_PROG_TYPE_SOCKET_FILTER, insns, 2, "ok")));
+	assert_int_equal(load(SKEP, BPF_PROG_TYPE_XDP, insns, 2, "xdp"), -EPERM);
+	assert_int_equal(load(SKEP, BPF_PROG_TYPE_SOCKET_FILTER, many, BPF_MAXINSNS + 1, "many"),
+			 -E2BIG);
+	assert_int_equal(CALL(SKEP, BPF_MAP_GET_NEXT_ID, (void)0), -EPERM);
+	assert_int_equal(CALL(SKEP, BPF_MAP_GET_FD_BY_ID, attr.map_id = 1), -EPERM);
+	assert_int_equal(CALL(SKEP, BPF_ENABLE_STATS, (void)0), -EPERM);
+	assert_int_equal(CALL(SKEP, BPF_BTF_LOAD, attr.btf_size = 1), -EPERM);
+	assert_int_equal(CALL(SKEP, BPF_PROG_QUERY, (void)0), -EPERM);
+	skep_close(s);
+	skep = old;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_holding),    cmocka_unit_test(test_failures),
-		cmocka_unit_test(test_debug_info), cmocka_unit_test(test_info_map),
-		cmocka_unit_test(test_info_prog),  cmocka_unit_test(test_info_funcs),
-		cmocka_unit_test(test_info_btf),   cmocka_unit_test(test_ids),
-		cmocka_unit_test(test_fd_array),   cmocka_unit_test(test_digests),
-		cmocka_unit_test(test_pins),       cmocka_unit_test(test_pins_in_directory),
-		cmocka_unit_test(test_links),      cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_holding),      cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_debug_info),   cmocka_unit_test(test_info_map),
+		cmocka_unit_test(test_info_prog),    cmocka_unit_test(test_info_funcs),
+		cmocka_unit_test(test_info_btf),     cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_fd_array),     cmocka_unit_test(test_digests),
+		cmocka_unit_test(test_pins),         cmocka_unit_test(test_pins_in_directory),
+		cmocka_unit_test(test_links),        cmocka_unit_test(test_stats),
+		cmocka_unit_test(test_unprivileged),
 	};
 	return cmocka_run_group_tests_name("objects", tests, open_instance, close_instance);
 }
