@@ -215,10 +215,10 @@ const struct vcase vcases[] = {
 			     "r0 &= 7; r2 = r10; r2 += -16; r2 += r0; r0 = *(u8 *)(r2 +0); exit"),
 	XDP("variable write",
 	    "*(u64 *)(r10 -8) = r1;" ANY "r0 &= 7; r2 = r10; r2 += -16; r2 += r0; *(u8 *)(r2 +0) = "
-					 "1; r3 = *(u64 *)(r10 -8); r0 = *(u32 *)(r3 +12); exit"),
+	    "1; r3 = *(u64 *)(r10 -8); r0 = *(u32 *)(r3 +12); exit"),
 	XDP("variable write over a pointer",
 	    "*(u64 *)(r10 -8) = r1;" ANY "r0 &= 15; r2 = r10; r2 += -16; r2 += r0; *(u8 *)(r2 +0) "
-					 "= 1; r3 = *(u64 *)(r10 -8); r0 = *(u32 *)(r3 +12); exit"),
+	    "= 1; r3 = *(u64 *)(r10 -8); r0 = *(u32 *)(r3 +12); exit"),
 	XDP("variable write of zero",
 	    ANY "r0 &= 7; *(u64 *)(r10 -8) = 0; r2 = r10; r2 += -8; r2 += r0; r3 = 0; *(u8 *)(r2 "
 		"+0) = r3; r0 = *(u64 *)(r10 -8); exit"),
@@ -389,10 +389,10 @@ const struct vcase vcases[] = {
 	   "r1 = r6; r2 = 0; r3 = r10; r3 += -16; r4 = r0; call skb_load_bytes; exit"),
 	TC("size maybe negative",
 	   "r6 = r1;" ANY64 "if r0 s> 8 goto out; r1 = r6; r2 = 0; r3 = r10; r3 += -16; r4 = r0; "
-			    "call skb_load_bytes;" OUT),
+	   "call skb_load_bytes;" OUT),
 	TC("size bounded",
 	   "r6 = r1;" ANY "r0 &= 15; r0 += 1; r1 = r6; r2 = 0; r3 = r10; r3 += -16; r4 = r0; call "
-			  "skb_load_bytes; r0 = *(u64 *)(r10 -16); exit"),
+	   "skb_load_bytes; r0 = *(u64 *)(r10 -16); exit"),
 	TC("size is a pointer", "r2 = 0; r3 = r10; r3 += -16; r4 = r1; call skb_load_bytes; exit"),
 	TC("memory is NULL", "r2 = 0; r3 = 0; r4 = 4; call skb_load_bytes; exit"),
 	TC("checksum of nothing", "r1 = 0; r2 = 0; r3 = 0; r4 = 0; r5 = 0; call csum_diff; exit"),
@@ -452,7 +452,7 @@ const struct vcase vcases[] = {
 	    ANY "r2 = r0; r2 &= 15; r1 = map 4 ll; r3 = 0; call ringbuf_reserve;" OUT),
 	XDP("tail call with a record",
 	    "r6 = r1;" RESERVE "if r0 == 0 goto out; r7 = r0; r1 = r6; r2 = map 3 ll; r3 = 0; call "
-			       "tail_call; r1 = r7;" SUBMIT OUT),
+	    "tail_call; r1 = r7;" SUBMIT OUT),
 	XDP("record spilled", RESERVE
 	    "*(u64 *)(r10 -8) = r0; if r0 == 0 goto out; r1 = *(u64 *)(r10 -8);" SUBMIT OUT),
 	XDP("record given back by a function",
@@ -494,7 +494,7 @@ const struct vcase vcases[] = {
 	    "r1 = r10; r1 += -8; call :f; r0 = 0; exit; f: *(u64 *)(r1 +0) = r10; r0 = 0; exit"),
 	XDP("result's range",
 	    LOOKUP("2") "r6 = r0;" ANY "r1 = r0; call :f; r6 += r0; r0 = *(u8 *)(r6 +0); exit; "
-				       "out: r0 = 0; exit; f: r0 = r1; r0 &= 15; exit"),
+			"out: r0 = 0; exit; f: r0 = r1; r0 &= 15; exit"),
 	XDP("jump into another function", "call :f; goto in; exit; f: r0 = 0; in: exit"),
 	XDP("runs into another function", "call :f; r0 = 1; f: r0 = 0; exit"),
 	XDP("too much stack", "*(u64 *)(r10 -256) = 0; call :f; r0 = 0; exit; f: *(u64 *)(r10 "
@@ -510,7 +510,7 @@ const struct vcase vcases[] = {
 	XDP("recursion", "call :f; exit; f: call :f; exit"),
 	XDP("packet lost in a function",
 	    "r6 = r1;" PKT "r7 = r2; r1 = r6; call :f; r0 = *(u8 *)(r7 +0); out: r0 = 0; exit; f: "
-			   "r2 = 4; call xdp_adjust_head; r0 = 0; exit"),
+	    "r2 = 4; call xdp_adjust_head; r0 = 0; exit"),
 	XDP("global function", "r1 = 5; call :f; exit; f: r0 = r1; exit", BTF(3, 6)),
 	XDP("global function gives anything",
 	    "r1 = 5; call :f; r1 = value 2 +0 ll; r1 += r0; r0 = *(u8 *)(r1 +0); exit; f: r0 = 1; "
@@ -538,7 +538,7 @@ const struct vcase vcases[] = {
 	XDP("global returns a pointer", "r1 = 0; call :f; exit; f: r0 = r10; exit", BTF(3, 6)),
 	XDP("packet lost in a global function",
 	    "r6 = r1;" PKT "r7 = r2; r1 = r6; call :f; r0 = *(u8 *)(r7 +0); out: r0 = 0; exit; f: "
-			   "r2 = 4; call xdp_adjust_head; r0 = 0; exit",
+	    "r2 = 4; call xdp_adjust_head; r0 = 0; exit",
 	    BTF(3, 13)),
 
 	/* ---- Callbacks ---- */

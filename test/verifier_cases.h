@@ -9,14 +9,14 @@
 #include "bpf/uapi.h"
 
 #define NOT_GPL 1u
-#define STRICT	2u
-#define LONG	4u	/* walked for long: no log of every step */
+#define STRICT  2u
+#define LONG    4u /* walked for long: no log of every step */
 
 /* Maps, by the numbers that programs use. */
 struct map_spec {
 	uint32_t type, key, value, max, flags;
-	int inner;		/* another map's number, -1 */
-	uint32_t btf_value;	/* type of the value, 0 */
+	int inner; /* another map's number, -1 */
+	uint32_t btf_value; /* type of the value, 0 */
 	bool frozen;
 };
 #define N_MAPS 14
@@ -24,13 +24,13 @@ extern const struct map_spec map_specs[N_MAPS];
 
 struct vcase {
 	const char *name;
-	uint32_t type;		/* BPF_PROG_TYPE_* */
-	const char *text;	/* see vasm.h */
+	uint32_t type; /* BPF_PROG_TYPE_* */
+	const char *text; /* see vasm.h */
 	uint32_t flags;
-	uint8_t funcs[4];	/* BTF types of the functions, see make_btf() */
-	const char *differs;	/* why another verdict is known and right */
-	uint32_t repeat;	/* text that many times, then "exit" */
+	uint8_t funcs[4]; /* BTF types of the functions, see make_btf() */
+	const char *differs; /* why another verdict is known and right */
+	uint32_t repeat; /* text that many times, then "exit" */
 };
-extern const struct vcase vcases[];	/* ends with a NULL name */
+extern const struct vcase vcases[]; /* ends with a NULL name */
 
 #endif

@@ -108,6 +108,16 @@ static int alu_mov(struct venv *env, const struct bpf_insn *in, bool is64)
 {
 	int err;
 
+	if (BPF_SRC(in->code) == BPF_X && is64 && in->off == 1) {
+		if (in->imm != 1 && in->imm != 1 << 16)
+			return skep_v_refuse(env, EINVAL, W_INSN, -1,
+					     "addr_space_cast insn can only convert between "
+					     "address space 1 and 0\n");
+		return skep_v_refuse(
+			env, EINVAL, W_INSN, -1,
+			"addr_space_cast insn can only be used in a program that has an "
+			"associated arena\n");
+	}
 	if (BPF_SRC(in->code) == BPF_X) {
 		if (in->imm ||
 		    (in->off && in->off != 8 && in->off != 16 && (in->off != 32 || !is64)))

@@ -204,7 +204,7 @@ static int use_map(struct venv *env, struct skep_map *map, int32_t *index)
 	}
 	if (env->nmaps == env->cap_maps) {
 		uint32_t cap = env->cap_maps ? env->cap_maps * 2 : 8;
-		struct skep_map **m = realloc(env->maps, cap * sizeof(*m));
+		struct skep_map **m = realloc(env->maps, cap * sizeof(struct skep_map *));
 
 		if (!m) {
 			skep_object_put(&map->obj);
@@ -411,7 +411,7 @@ int skep_v_check_cfg(struct venv *env)
 	color[0] = OPEN;
 	while (depth && !err) {
 		uint32_t i = stack[depth - 1];
-		struct edge e[3];
+		struct edge e[3] = {0};
 		unsigned n = edges(env, i, e);
 
 		if (at[i] == 0)

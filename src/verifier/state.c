@@ -271,9 +271,12 @@ int skep_v_ref_add(struct venv *env, struct vstate *st, uint32_t id, enum vref_k
 
 int skep_v_ref_del(struct venv *env, struct vstate *st, uint32_t i)
 {
-	struct vrefs *r = refs_mut(st);
+	struct vrefs *r;
 
 	(void)env;
+	if (!st->refs || i >= st->refs->n)
+		return -EINVAL;
+	r = refs_mut(st);
 	if (!r)
 		return -ENOMEM;
 	if (r->r[i].kind == V_REF_PTR)

@@ -209,10 +209,10 @@ static int keep_maps(struct venv *env)
 
 	if (!env->nmaps)
 		return 0;
-	p->maps = malloc(env->nmaps * sizeof(*p->maps));
+	p->maps = malloc(env->nmaps * sizeof(struct skep_map *));
 	if (!p->maps)
 		return -ENOMEM;
-	memcpy(p->maps, env->maps, env->nmaps * sizeof(*p->maps));
+	memcpy(p->maps, env->maps, env->nmaps * sizeof(struct skep_map *));
 	p->nmaps = env->nmaps;
 	env->nmaps = 0;
 	return 0;
