@@ -212,7 +212,7 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 {
 	struct vreg reg = *v_reg(env, (uint32_t)r);
 	uint32_t frame = reg.frameno;
-	struct range at;
+	struct range at = {0};
 	bool filled = false;
 	char buf[64];
 	int err = 0;
@@ -235,7 +235,6 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 				r, skep_v_tnum(reg.s.bits, buf), off);
 		for (int64_t i = at.min; i < at.max + size; i++) {
 			const struct vslot *s = slot_at(env, frame, i);
-			/* check_bounds() made the slots. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
 			uint8_t k = *kind_at(env, frame, i);
 
 			if (k == V_SPILL && !v_is_scalar(&s->reg) && !env->priv)
@@ -326,7 +325,7 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 	uint32_t frame = ptr.frameno;
 	const struct vreg *reg = NULL;
 	bool aligned, zero;
-	struct range at;
+	struct range at = {0};
 	struct vslot *s;
 	int err;
 
@@ -408,7 +407,7 @@ int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool z
 	struct vreg reg = *v_reg(env, (uint32_t)r);
 	uint32_t frame = reg.frameno;
 	bool clobber = acc == V_WRITE;
-	struct range at;
+	struct range at = {0};
 	char buf[64];
 	int err;
 
@@ -433,7 +432,6 @@ int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool z
 		struct vslot *s = slot_at(env, frame, i);
 		uint8_t *k = kind_at(env, frame, i);
 
-		/* check_bounds() made the slots. NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
 		if (*k == V_MISC)
 			continue;
 		if (*k == V_ZERO || (*k == V_INVALID && env->priv)) {
