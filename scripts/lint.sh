@@ -5,7 +5,8 @@ set -u
 cd "$(dirname "$0")/.."
 fail=0
 flags="-std=gnu11 -Iinclude -Isrc -D_GNU_SOURCE -DSKEP_VERSION=\"0\""
-mapfile -t sources < <(git ls-files '*.c' '*.h' | grep -v '\.bpf\.c$')
+# uapi.h stands as the kernel's BTF gives it.
+mapfile -t sources < <(git ls-files '*.c' '*.h' | grep -v -e '\.bpf\.c$' -e '^src/bpf/uapi\.h$')
 mapfile -t units < <(git ls-files 'src/*.c' 'cmd/*.c' 'tools/*.c' 'apps/*.c' | grep -v '\.bpf\.c$')
 
 echo "clang-format: ${#sources[@]} files"

@@ -299,8 +299,9 @@ static int load(struct guard *g, const struct options *o)
 		return complain("no instance: %s", strerror(-err));
 	skep_client_enter(g->skep);
 	err = skep_client_open(&g->obj, skep_bpf_object_guard,
-			       (size_t)(skep_bpf_object_guard_end - skep_bpf_object_guard), "guard",
-			       &why);
+			       (uintptr_t)skep_bpf_object_guard_end -
+				       (uintptr_t)skep_bpf_object_guard,
+			       "guard", &why);
 	if (err)
 		return complain("%s", why.what);
 	limits = initial(g->obj, ".rodata", "limits", sizeof(*limits));

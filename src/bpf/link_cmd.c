@@ -204,7 +204,8 @@ long skep_cmd_raw_tracepoint(struct skep_call *c)
 	if (prog->type != BPF_PROG_TYPE_RAW_TRACEPOINT &&
 	    prog->type != BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE)
 		ret = -EINVAL;
-	else if (skep_caller_read_str(name, skep_user_ptr(a->raw_tracepoint.name), sizeof(name)) < 0)
+	else if (skep_caller_read_str(name, skep_user_ptr(a->raw_tracepoint.name), sizeof(name)) <
+		 0)
 		ret = -EFAULT;
 	else if (skep_link_hook(c->skep, BPF_TRACE_RAW_TP, 0, &hook, &arg))
 		ret = skep_link_make(c, prog, BPF_TRACE_RAW_TP, 0, hook, arg,

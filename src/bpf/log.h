@@ -13,20 +13,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SKEP_LOG_LEVEL1	1u
-#define SKEP_LOG_LEVEL2	2u
-#define SKEP_LOG_STATS	4u
-#define SKEP_LOG_FIXED	8u
-#define SKEP_LOG_LEVEL	(SKEP_LOG_LEVEL1 | SKEP_LOG_LEVEL2)
-#define SKEP_LOG_MASK	(SKEP_LOG_LEVEL | SKEP_LOG_STATS | SKEP_LOG_FIXED)
+#define SKEP_LOG_LEVEL1 1u
+#define SKEP_LOG_LEVEL2 2u
+#define SKEP_LOG_STATS  4u
+#define SKEP_LOG_FIXED  8u
+#define SKEP_LOG_LEVEL  (SKEP_LOG_LEVEL1 | SKEP_LOG_LEVEL2)
+#define SKEP_LOG_MASK   (SKEP_LOG_LEVEL | SKEP_LOG_STATS | SKEP_LOG_FIXED)
 
 struct skep_log {
 	uint32_t level;
-	char *user;		/* caller's buffer; NULL: only count */
+	char *user; /* caller's buffer; NULL: only count */
 	uint32_t user_size;
-	uint64_t start, end;	/* positions of what is kept in an endless text */
-	uint64_t max;		/* the size that would have sufficed, NUL included */
-	char *ring;		/* private copy, grows up to user_size bytes */
+	uint64_t start, end; /* positions of what is kept in an endless text */
+	uint64_t max; /* the size that would have sufficed, NUL included */
+	char *ring; /* private copy, grows up to user_size bytes */
 	uint32_t ring_size;
 };
 

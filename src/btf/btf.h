@@ -17,17 +17,17 @@ struct skep_fields;
 
 struct skep_btf {
 	struct skep_object obj;
-	const struct btf_type **types;	/* by id; [0] is void. With a base: from base_types */
-	uint32_t ntypes;		/* ids below this are valid, void included */
+	const struct btf_type **types; /* by id; [0] is void. With a base: from base_types */
+	uint32_t ntypes; /* ids below this are valid, void included */
 	const char *strings;
 	uint32_t strings_len;
-	void *data;			/* the whole */
-	void *mem;			/* the allocation that data lies in, owned */
+	void *data; /* the whole */
+	void *mem; /* the allocation that data lies in, owned */
 	uint32_t data_size;
-	const struct skep_btf *base;	/* vmlinux for module BTF, else NULL */
-	uint32_t *resolved_size;	/* by id, 0: no size */
+	const struct skep_btf *base; /* vmlinux for module BTF, else NULL */
+	uint32_t *resolved_size; /* by id, 0: no size */
 	char name[64];
-	bool kernel;			/* made by skep itself */
+	bool kernel; /* made by skep itself */
 };
 
 /* Checks and indexes size bytes (copied). Writes the kernel's messages to log (may
@@ -39,8 +39,8 @@ void skep_btf_ref(struct skep_btf *btf);
 void skep_btf_put(struct skep_btf *btf);
 
 const struct btf_type *skep_btf_type(const struct skep_btf *btf, uint32_t id);
-const char *skep_btf_str(const struct skep_btf *btf, uint32_t off);	/* NULL if out of range */
-const char *skep_btf_name(const struct skep_btf *btf, uint32_t id);	/* "" if it has none */
+const char *skep_btf_str(const struct skep_btf *btf, uint32_t off); /* NULL if out of range */
+const char *skep_btf_name(const struct skep_btf *btf, uint32_t id); /* "" if it has none */
 /* Follows modifiers and typedefs; id of the result in *id if not NULL. */
 const struct btf_type *skep_btf_skip_mods(const struct skep_btf *btf, uint32_t type, uint32_t *id);
 /* Size in bytes of a type (modifiers, arrays resolved): -EINVAL if it has none. */
@@ -75,8 +75,8 @@ struct skep_btf_sink {
 	void (*write)(void *arg, const char *text, size_t len);
 	void *arg;
 };
-#define SKEP_BTF_JSON	1u	/* JSON instead of C-like text */
-#define SKEP_BTF_COMPACT 2u	/* on one line */
+#define SKEP_BTF_JSON    1u /* JSON instead of C-like text */
+#define SKEP_BTF_COMPACT 2u /* on one line */
 /* Prints the bytes of data as a value of type id. */
 int skep_btf_print(const struct skep_btf *btf, uint32_t id, const void *data, size_t size,
 		   uint32_t flags, const struct skep_btf_sink *sink);

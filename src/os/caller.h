@@ -15,7 +15,7 @@ struct skep_caller {
 	pid_t pid; /* the calling thread */
 	int pidfd; /* of its process: descriptors are copied through it */
 	bool unprivileged; /* it has none of the kernel's capabilities for bpf(2) */
-	bool gave;	   /* out: the call's result is a new descriptor, in this process */
+	bool gave; /* out: the call's result is a new descriptor, in this process */
 	int taken[8]; /* copies of its descriptors, closed when the call ends */
 	unsigned ntaken;
 };
