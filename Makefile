@@ -40,6 +40,9 @@ PART_DIRS := net client trace
 CORE_SRC := $(wildcard $(CORE_DIRS:%=src/%/*.c))
 PART_SRC := $(wildcard $(PART_DIRS:%=src/%/*.c))
 CMD_SRC  := $(wildcard cmd/*.c)
+# In the clients of skep exec: with what it shares, and without a sanitizer, which those lack.
+PRELOAD_SRC := $(wildcard src/preload/*.c) src/client/standin.c
+PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(BUILD)/obj/preload/%.o)
 TEST_SRC := $(wildcard test/test_*.c)
 TEST_LIB := $(filter-out $(TEST_SRC),$(wildcard test/*.c))
 BENCH_SRC := $(wildcard bench/bench_*.c)
@@ -64,8 +67,8 @@ APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
 APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
 
 .PHONY: all objs tests benches run test bench fuzz judge lint install clean deps
-all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(if $(CMD_SRC),$(BUILD)/skep) $(APP_BIN) $(BUILD)/skep.pc
-objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC))
+all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(BUILD)/skep $(BUILD)/libskep-preload.so $(APP_BIN) $(BUILD)/skep.pc
+objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC)) $(PRELOAD_OBJ)
 tests: $(TESTS)
 benches: $(BENCHES)
 
@@ -94,6 +97,13 @@ $(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
 $(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) $(LIBS_CMD) -o $@
 
+$(BUILD)/obj/preload/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -MMD -MP -c $< -o $@
+
+$(BUILD)/libskep-preload.so: $(PRELOAD_OBJ)
+	$(CC) $(filter-out -fsanitize=%,$(LDFLAGS)) -shared -Wl,-z,now,-z,defs $^ -o $@
+
 $(BUILD)/bpf/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
@@ -120,7 +130,13 @@ $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@
 # These drive the command.
-$(filter $(BUILD)/test/test_cmd%,$(TESTS)): | $(BUILD)/skep
+$(filter $(BUILD)/test/test_cmd%,$(TESTS)): | $(BUILD)/skep $(BUILD)/libskep-preload.so
+# Clients as others write them: nothing of skep in them, and the shared libbpf.
+CLIENTS := $(patsubst test/clients/%.c,$(BUILD)/test/clients/%,$(wildcard test/clients/*.c))
+$(BUILD)/test/clients/%: test/clients/%.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -pthread $< -lbpf -o $@
+$(BUILD)/test/test_cmd_preload: | $(CLIENTS)
 # The programs of bench_exec: for the machine, for skep and for the kernel.
 BPF_CLANG ?= clang
 BENCH_PROGS := $(patsubst bench/progs/%.c,$(BUILD)/bench/progs/%,$(wildcard bench/progs/*.c))
@@ -210,9 +226,10 @@ lint: deps
 # PREFIX is where it will be found, DESTDIR where it is put for now (for packages).
 D = $(DESTDIR)$(PREFIX)
 install: all
-	install -d $(D)/bin $(D)/lib/pkgconfig $(D)/include $(D)/share/man/man1 $(D)/share/bash-completion/completions
+	install -d $(D)/bin $(D)/lib/skep $(D)/lib/pkgconfig $(D)/include $(D)/share/man/man1 $(D)/share/bash-completion/completions
 	install $(BUILD)/skep $(D)/bin/
 	install -m 644 $(BUILD)/libskep.a $(BUILD)/libskep.so.$(VERSION) $(D)/lib/
+	install -m 644 $(BUILD)/libskep-preload.so $(D)/lib/skep/
 	ln -sf libskep.so.$(VERSION) $(D)/lib/libskep.so.$(SOMAJOR)
 	ln -sf libskep.so.$(SOMAJOR) $(D)/lib/libskep.so
 	install -m 644 include/skep.h $(D)/include/

@@ -6,11 +6,14 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "client/notify.h"
 #include "out.h"
@@ -25,20 +28,25 @@ static const char help[] =
 	"      --interpret       run programs in the interpreter\n"
 	"      --unprivileged    give clients what an unprivileged user gets, whoever they are\n"
 	"                        (default: by their own capabilities)\n"
+	"      --no-preload      load no library into clients: bpf(2) is all that is led to skep\n"
 	"      --stats           say at the end how many calls were answered\n"
 	"  -h, --help\n"
 	"\n"
-	"Only bpf(2) is led to skep: what a client asks of other system calls (perf events,\n"
-	"/sys/kernel/btf, netlink) is still the kernel's.\n"
+	"Dynamically linked clients get libskep-preload.so (LD_PRELOAD): epoll, poll and select "
+	"on\n"
+	"ring buffers and perf readers work, and /sys/kernel/btf/vmlinux is skep's. Other files "
+	"and\n"
+	"system calls (netlink, other perf events) are still the kernel's.\n"
 	"\n"
 	"Exit status: COMMAND's; 128 + the signal that killed it; 127 if it was not found, 126 if\n"
 	"it can't be run; 1 if bpf(2) can't be led here, 2 wrong usage.\n";
 
-enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_STATS };
+enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_NO_PRELOAD, O_STATS };
 
 static const struct option options[] = {
 	{"interpret", no_argument, NULL, O_INTERPRET},
 	{"unprivileged", no_argument, NULL, O_UNPRIVILEGED},
+	{"no-preload", no_argument, NULL, O_NO_PRELOAD},
 	{"stats", no_argument, NULL, O_STATS},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -54,13 +62,63 @@ static int wait_for(pid_t pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/* Where the library lies, from the folder of this command: when built, and when installed. */
+static const char *const places[] = {"libskep-preload.so", "../lib/skep/libskep-preload.so"};
+
+/* Finds the library: false if it is nowhere. */
+static bool find_preload(char *path, size_t size)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return false;
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	if (!slash)
+		return false;
+	*slash = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		if (snprintf(path, size, "%s/%s", self, places[i]) < (int)size &&
+		    !access(path, R_OK))
+			return true;
+	}
+	return false;
+}
+
+/* For the command and its children. Without the library bpf(2) still works. */
+static void set_preload(void)
+{
+	char path[2 * PATH_MAX], all[4 * PATH_MAX];
+	const char *before = getenv("LD_PRELOAD");
+
+	if (!find_preload(path, sizeof(path))) {
+		fprintf(stderr, "skep: no libskep-preload.so beside the command or in ../lib/skep:"
+				" going on without (see skep exec --help)\n");
+		return;
+	}
+	/* Both separate names in LD_PRELOAD. */
+	if (strpbrk(path, " :")) {
+		fprintf(stderr, "skep: a path with spaces or colons can't be preloaded: %s\n",
+			path);
+		return;
+	}
+	if (!before || !before[0])
+		before = NULL;
+	if (snprintf(all, sizeof(all), "%s%s%s", path, before ? ":" : "", before ? before : "") >=
+		    (int)sizeof(all) ||
+	    setenv("LD_PRELOAD", all, 1))
+		fprintf(stderr, "skep: LD_PRELOAD is too long: going on without the library\n");
+}
+
 int cmd_exec(int argc, char **argv)
 {
 	struct skep_opts opts = {.sz = sizeof(opts)};
 	struct skep_error why = {0};
 	struct skep_notify *n;
 	struct skep *skep;
-	bool stats = false;
+	bool stats = false, preload = true;
 	pid_t pid;
 	int o, err;
 
@@ -72,6 +130,9 @@ int cmd_exec(int argc, char **argv)
 			break;
 		case O_UNPRIVILEGED:
 			opts.flags |= SKEP_F_UNPRIVILEGED;
+			break;
+		case O_NO_PRELOAD:
+			preload = false;
 			break;
 		case O_STATS:
 			stats = true;
@@ -92,6 +153,8 @@ int cmd_exec(int argc, char **argv)
 		fprintf(stderr, "skep: no instance: %s\n", strerror(-err));
 		return 1;
 	}
+	if (preload)
+		set_preload();
 	if (skep_notify_start(&n, skep, argv + optind, &pid, &why)) {
 		fprintf(stderr, "skep: %s\n%s%s", why.what, why.next, why.next[0] ? "\n" : "");
 		skep_close(skep);

@@ -30,8 +30,8 @@
 #include <unistd.h>
 
 #include "bpf/pin.h"
-#include "btf/btf.h"
 #include "client/ready.h"
+#include "client/view.h"
 
 #define BPF_FS_MAGIC 0xcafe4a11 /* of <linux/magic.h> */
 
@@ -162,7 +162,6 @@ long __wrap_syscall(long nr, long a0, long a1, long a2, long a3, long a4, long a
  * through a descriptor that may write, not even for reading; a read-only descriptor can. */
 void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
 {
-	char path[64];
 	void *p;
 	int ro;
 
@@ -175,10 +174,9 @@ void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t
 		}
 	}
 	p = __real_mmap64(addr, len, prot, flags, fd, off);
-	if (p != MAP_FAILED || !scope.skep || errno != EPERM || fd < 0 || (prot & PROT_WRITE))
+	if (p != MAP_FAILED || !scope.skep || errno != EPERM || (prot & PROT_WRITE))
 		return p;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	ro = __real_open64(path, O_RDONLY | O_CLOEXEC);
+	ro = skep_view_again(fd);
 	if (ro < 0) {
 		errno = EPERM;
 		return MAP_FAILED;
@@ -197,7 +195,7 @@ static const struct {
 	const char *path;
 	enum view view;
 } views[] = {
-	{"/sys/kernel/btf/vmlinux", VIEW_BTF},
+	{SKEP_VIEW_BTF, VIEW_BTF},
 	{"/proc/kallsyms", VIEW_EMPTY},
 	{"/proc/version_signature", VIEW_NONE},
 	{"/sys/bus/event_source/devices/kprobe/type", VIEW_NONE},
@@ -222,40 +220,7 @@ static enum view find_view(const char *path)
 /* A descriptor that reads as the view; -errno. */
 static int open_view(enum view view)
 {
-	const uint8_t *at = NULL;
-	struct skep_btf *btf = NULL;
-	size_t left = 0;
-	int fd, err = 0;
-
-	if (view == VIEW_NONE)
-		return -ENOENT;
-	if (view == VIEW_BTF) {
-		err = skep_btf_vmlinux(&btf);
-		if (err)
-			return err;
-		at = btf->data;
-		left = btf->data_size;
-	}
-	fd = memfd_create("skep-view", MFD_CLOEXEC);
-	if (fd < 0)
-		err = -errno;
-	while (fd >= 0 && left) {
-		ssize_t n = write(fd, at, left);
-
-		if (n < 0) {
-			err = -errno;
-			close(fd);
-			fd = -1;
-			break;
-		}
-		at += n;
-		left -= (size_t)n;
-	}
-	if (fd >= 0 && lseek(fd, 0, SEEK_SET) < 0)
-		err = -errno;
-	if (btf)
-		skep_btf_put(btf);
-	return fd < 0 ? err : fd;
+	return view == VIEW_NONE ? -ENOENT : skep_view_open(view == VIEW_BTF);
 }
 
 FILE *__wrap_fopen64(const char *path, const char *mode)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The child installs a filter that stops bpf(2) and lets everything else pass, hands the
- * listener over and becomes the command. A server thread takes a notification, reads
+ * The child installs a filter that stops bpf(2) and perf_event_open(2) and lets everything
+ * else pass, hands the listener over and becomes the command. A server thread takes a notification, reads
  * the caller's attributes and memory, does the call on the instance, gives a new descriptor
  * to the caller with SECCOMP_IOCTL_NOTIF_ADDFD (the same open file description: its lock,
  * by which the instance knows that somebody holds the object, goes with it), and answers.
@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -20,6 +22,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,9 +33,14 @@
 #include <unistd.h>
 
 #include "bpf/uapi.h"
+#include "client/ask.h"
+#include "client/ready.h"
+#include "client/view.h"
+#include "map/map.h"
 #include "os/caller.h"
 
 #define THREADS 4
+#define PASS    LONG_MIN /* the kernel is to do the call */
 
 struct skep_notify {
 	struct skep *skep;
@@ -98,6 +106,8 @@ static int install_filter(void)
 	if (!ctx)
 		return -ENOMEM;
 	err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(perf_event_open), 0);
 	if (!err)
 		err = seccomp_load(ctx);
 	if (!err) {
@@ -207,9 +217,76 @@ static bool still_waits(int listener, uint64_t id)
 	return !ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
 }
 
+/* What the preloaded library asks (ask.h). A descriptor is left in *fd. */
+static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
+{
+	struct skep_ready ready;
+	int view;
+	long ret;
+
+	switch ((uint32_t)args[0]) {
+	case SKEP_ASK_BTF:
+		view = skep_view_open(true);
+		*fd = view < 0 ? view : skep_view_again(view);
+		if (view >= 0)
+			close(view);
+		return *fd < 0 ? *fd : 0;
+	case SKEP_ASK_SOURCE:
+		ret = skep_ready_open(n->skep, (int)args[1], &ready);
+		if (ret)
+			return ret;
+		ret = ready.obj->kind == SKEP_KIND_PERF ? SKEP_ASK_PERF : SKEP_ASK_RING;
+		skep_ready_close(&ready);
+		return ret;
+	case SKEP_ASK_PERF_MAP:
+		return skep_client_perf_mmap(n->skep, (int)args[1], args[2]);
+	case SKEP_ASK_PERF_ENABLE:
+		return skep_perf_enable(n->skep, (int)args[1], args[2]);
+	}
+	return -EINVAL;
+}
+
+/* perf_event_open: readers of what programs send are the instance's, other events the kernel's
+ * (PASS). The caller's structure may be shorter or longer than ours. */
+static long open_perf(struct skep_notify *n, const uint64_t *args, int *fd)
+{
+	const char *from = (const char *)(uintptr_t)args[0];
+	struct perf_event_attr attr = {0};
+	uint32_t size;
+
+	if (skep_caller_read(&size, from + offsetof(struct perf_event_attr, size), sizeof(size)))
+		return PASS;
+	if (!size)
+		size = PERF_ATTR_SIZE_VER0;
+	if (size < PERF_ATTR_SIZE_VER0 ||
+	    skep_caller_read(&attr, from, size < sizeof(attr) ? size : sizeof(attr)))
+		return PASS;
+	if (attr.type != PERF_TYPE_SOFTWARE || attr.config != PERF_COUNT_SW_BPF_OUTPUT)
+		return PASS;
+	*fd = skep_client_perf_open(n->skep, &attr, (int)args[1], (int)args[2], (int)args[3],
+				    (unsigned long)args[4]);
+	return *fd < 0 ? *fd : 0;
+}
+
+static long call_bpf(struct skep_notify *n, const struct skep_caller *caller, const uint64_t *args,
+		     int *fd)
+{
+	long ret = skep_bpf(n->skep, (int)args[0], (union bpf_attr *)(uintptr_t)args[1],
+			    (unsigned)args[2]);
+
+	atomic_fetch_add(&n->count, 1);
+	if (ret >= 0 && caller->gave) {
+		*fd = (int)ret;
+		return 0;
+	}
+	return ret;
+}
+
 /* Does the call. A result that is a descriptor is left in *fd for the answer. */
 static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd)
 {
+	const __u64 *from = req->data.args;
+	const uint64_t args[] = {from[0], from[1], from[2], from[3], from[4]};
 	struct skep_caller caller = {.pid = (pid_t)req->pid, .pidfd = -1}, *was;
 	pid_t tgid;
 	bool capable;
@@ -227,15 +304,15 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 		return -ESRCH;
 	}
 	was = skep_caller_enter(&caller);
-	ret = skep_bpf(n->skep, (int)req->data.args[0],
-		       (union bpf_attr *)(uintptr_t)req->data.args[1], (unsigned)req->data.args[2]);
+	if (req->data.nr == SYS_perf_event_open)
+		ret = open_perf(n, args, fd);
+	else if ((uint32_t)args[0] >= SKEP_ASK_BTF && (uint32_t)args[0] < SKEP_ASK_END)
+		ret = answer_ask(n, args, fd);
+	else
+		ret = call_bpf(n, &caller, args, fd);
 	skep_caller_done(&caller);
 	skep_caller_enter(was);
 	close(caller.pidfd);
-	if (ret >= 0 && caller.gave) {
-		*fd = (int)ret;
-		return 0;
-	}
 	return ret;
 }
 
@@ -257,6 +334,10 @@ static void answer(struct skep_notify *n, const struct seccomp_notif *req, long 
 		if (!err || err == ENOENT)
 			return;
 		ret = -err;
+	}
+	if (ret == PASS) {
+		resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+		ret = 0;
 	}
 	resp.val = ret < 0 ? 0 : ret;
 	resp.error = ret < 0 ? (int)ret : 0;
@@ -301,7 +382,6 @@ static void *serve(void *arg)
 		pthread_mutex_unlock(&n->turn);
 		if (!more)
 			return NULL;
-		atomic_fetch_add(&n->count, 1);
 		ret = call(n, &req, &fd);
 		answer(n, &req, ret, fd);
 	}

@@ -18,27 +18,20 @@
 #include <string.h>
 
 #include "map/map.h"
+#include "map/pages.h"
 #include "map/types.h"
 
 #define FLAGS     (BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY | BPF_F_PRESERVE_ELEMS)
-#define PAGE      4096u
+#define PAGE      SKEP_PAGE
 #define MAX_DATA  (256u << 20)
 #define SAMPLE_OK (PERF_SAMPLE_RAW | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU | PERF_SAMPLE_PERIOD)
-
-struct own_part { /* at OWN_OFF of the header page */
-	struct skep_lock lock;
-	_Atomic uint32_t seq, armed;
-	uint32_t events; /* since the last wakeup */
-	_Atomic uint64_t lost;
-};
-#define OWN_OFF 2048
 
 struct reader {
 	struct skep_object obj;
 	struct skep_seg seg;
 	struct skep_perf_opts opts;
 	struct perf_event_mmap_page *page;
-	struct own_part *own;
+	struct skep_perf_own *own;
 	uint8_t *data;
 	_Atomic uint64_t size; /* of the data area; 0: not mapped yet */
 	_Atomic bool enabled;
@@ -79,7 +72,7 @@ int skep_perf_open(struct skep *skep, const struct skep_perf_opts *opts)
 		goto fail_seg;
 	r->opts = *opts;
 	r->page = r->seg.base;
-	r->own = (struct own_part *)((uint8_t *)r->seg.base + OWN_OFF);
+	r->own = (struct skep_perf_own *)((uint8_t *)r->seg.base + SKEP_PERF_OWN);
 	r->data = (uint8_t *)r->seg.base + PAGE;
 	r->enabled = !opts->disabled;
 	r->obj.skep = skep;
@@ -162,7 +155,7 @@ bool skep_perf_readable(const struct skep_object *reader)
 {
 	const struct reader *r = (const struct reader *)reader;
 
-	return head_of(r) != __atomic_load_n(&r->page->data_tail, __ATOMIC_ACQUIRE);
+	return skep_perf_page_readable(r->page);
 }
 
 int skep_perf_wait(struct skep *skep, int fd, uint64_t ns)

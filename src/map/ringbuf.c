@@ -26,10 +26,11 @@
 #include <string.h>
 
 #include "map/map.h"
+#include "map/pages.h"
 #include "map/types.h"
 
 #define FLAGS       BPF_F_NUMA_NODE
-#define PAGE        4096u
+#define PAGE        SKEP_PAGE
 #define BUSY        BPF_RINGBUF_BUSY_BIT
 #define DISCARD     BPF_RINGBUF_DISCARD_BIT
 #define HDR         BPF_RINGBUF_HDR_SZ
@@ -44,26 +45,14 @@ struct hdr {
 	_Atomic uint32_t pg_off;
 };
 
-struct cons_page {
-	_Atomic uint64_t pos;
-	uint8_t pad[56];
-	_Atomic uint32_t armed;
-};
-
-struct prod_page {
-	_Atomic uint64_t pos, pending;
-	uint8_t pad[48];
-	_Atomic uint32_t seq;
-};
-
 struct ctl {
 	struct skep_lock lock;
 	_Atomic uint64_t owners[OWNERS]; /* process images; [0] is unused */
 };
 
 struct ring {
-	struct cons_page *cons;
-	struct prod_page *prod;
+	struct skep_cons_page *cons;
+	struct skep_prod_page *prod;
 	uint8_t *data;
 	struct ctl *ctl;
 	uint64_t mask;
@@ -111,7 +100,7 @@ static int ringbuf_create(struct skep_map *map, const union bpf_attr *attr)
 	if (err)
 		goto fail_ctl;
 	r->cons = map->data.base;
-	r->prod = (struct prod_page *)((uint8_t *)map->data.base + PAGE);
+	r->prod = (struct skep_prod_page *)((uint8_t *)map->data.base + PAGE);
 	r->data = (uint8_t *)map->data.base + 2 * PAGE;
 	r->ctl = map->ctl.base;
 	r->mask = size - 1;
@@ -372,7 +361,7 @@ bool skep_ringbuf_readable(const struct skep_map *map)
 {
 	const struct ring *r = map->priv;
 
-	return atomic_load(&r->prod->pos) != atomic_load(&r->cons->pos);
+	return skep_ring_readable(r->cons, r->prod);
 }
 
 void skep_ringbuf_ready(struct skep_map *map, struct skep_ready *out)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the preloaded library of a client asks the process that answers its bpf(2). The questions
+ * are calls of bpf(2) with these numbers for commands and plain values for arguments: so they
+ * need no descriptor or address that a client could close, lose in an exec or take for its own,
+ * and where nobody answers, the kernel refuses them.
+ */
+#ifndef SKEP_CLIENT_ASK_H
+#define SKEP_CLIENT_ASK_H
+
+enum skep_ask {
+	SKEP_ASK_BTF = 0x736b6501, /* (): a descriptor that reads as SKEP_VIEW_BTF */
+	SKEP_ASK_SOURCE, /* (fd): enum skep_ask_source, or -EPERM */
+	SKEP_ASK_PERF_MAP, /* (fd, bytes): before a perf reader is mapped; 0, also for others */
+	SKEP_ASK_PERF_ENABLE, /* (fd, on): PERF_EVENT_IOC_ENABLE or _DISABLE */
+	SKEP_ASK_END,
+};
+
+/* What can be waited for. */
+enum skep_ask_source { SKEP_ASK_RING = 1, SKEP_ASK_PERF };
+
+#endif

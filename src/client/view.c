@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "btf/btf.h"
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL)
+
+static int write_all(int fd, const uint8_t *at, size_t left)
+{
+	while (left) {
+		ssize_t n = write(fd, at, left);
+
+		if (n < 0)
+			return -errno;
+		at += n;
+		left -= (size_t)n;
+	}
+	return 0;
+}
+
+int skep_view_open(bool btf)
+{
+	int fd = memfd_create("skep-view", MFD_CLOEXEC | MFD_ALLOW_SEALING), err = 0;
+	struct skep_btf *own = NULL;
+
+	if (fd < 0)
+		return -errno;
+	if (btf)
+		err = skep_btf_vmlinux(&own);
+	if (own) {
+		err = write_all(fd, own->data, own->data_size);
+		skep_btf_put(own);
+	}
+	if (!err && (fcntl(fd, F_ADD_SEALS, SEALS) || lseek(fd, 0, SEEK_SET) < 0))
+		err = -errno;
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}

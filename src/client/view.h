@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a client opens instead of the kernel's files. Descriptors are close-on-exec. */
+#ifndef SKEP_CLIENT_VIEW_H
+#define SKEP_CLIENT_VIEW_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#define SKEP_VIEW_BTF "/sys/kernel/btf/vmlinux"
+
+/* A sealed file, at its start: the BTF of the kernel that an instance presents, or nothing. -errno. */
+int skep_view_open(bool btf);
+/* The file behind fd again, read-only and at its start: -errno. */
+static inline int skep_view_again(int fd)
+{
+	char path[64];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDONLY | O_CLOEXEC);
+	return again < 0 ? -errno : again;
+}
+
+#endif
