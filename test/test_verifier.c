@@ -18,6 +18,7 @@
 #include <cmocka.h>
 #include <linux/btf.h>
 
+#include "bpf/instance.h"
 #include "bpf/uapi.h"
 #include "skep.h"
 #include "vasm.h"
@@ -385,9 +386,69 @@ static void test_against_kernel(void **state)
 	assert_true(depths >= accepted * 95 / 100);
 }
 
+/* What callers without capabilities may not do; the messages are the kernel's. */
+static void test_unprivileged(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{"r0 = 0; exit", NULL},
+		{"r0 = *(u32 *)(r1 +0); exit", NULL},
+		{"r0 = r1; exit", "R0 leaks addr as return value"},
+		{"*(u64 *)(r10 -8) = r1; r0 = *(u64 *)(r10 -8); exit",
+		 "R0 leaks addr as return value"},
+		{"r0 = value 2 +0 ll; *(u64 *)(r0 +0) = r1; r0 = 0; exit",
+		 "R1 leaks addr into map"},
+		{"r0 = r10; r0 -= r1; exit", "R0 pointer -= pointer prohibited"},
+		{"r0 = 0; if r1 == r10 goto +0; exit", "R10 pointer comparison prohibited"},
+		{"r0 = 0; if r1 == 5 goto +0; exit", "R1 pointer comparison prohibited"},
+		{"r0 = *(u64 *)(r10 -8); exit", "invalid read from stack R10 off=-8 size=8"},
+		{"*(u32 *)(r10 -8) = 0; r0 = *(u64 *)(r10 -8); exit",
+		 "invalid read from stack off -8+4 size 8"},
+		{"*(u64 *)(r10 -8) = r1; *(u32 *)(r10 -8) = 0; r0 = 0; exit",
+		 "attempt to corrupt spilled pointer on stack"},
+		{"r0 = 0; l: r0 += 1; if r0 < 10 goto l; exit", "back-edge from insn 2 to 1"},
+		{"call :f; exit; f: r0 = 0; exit", "loading/calling other bpf or kernel functions "
+						   "are allowed for CAP_BPF and CAP_SYS_ADMIN"},
+		{"r2 = map 0 ll; r0 = 0; r1 = r2; r1 += 0; w0 = w2; exit",
+		 "R2 partial copy of pointer"},
+		{"*(u64 *)(r10 -8) = 0; r1 = r10; r1 += -8; r2 = 8; call trace_printk; r0 = 0; "
+		 "exit",
+		 "program of this type cannot use helper bpf_trace_printk#6"},
+		/* Two paths with different numbers: both count. */
+		{"r6 = *(u32 *)(r1 +0); r7 = 0; if r6 == 1 goto +1; r7 = 56; r0 = 0; if r6 == 2 "
+		 "goto +0; "
+		 "r0 = 0; if r6 == 3 goto +0; r2 = value 2 +0 ll; r2 += r7; r0 = *(u8 *)(r2 +0); "
+		 "exit",
+		 "R2 min value is outside of the allowed memory range"},
+	};
+	struct skep_opts opts = {.sz = sizeof(opts), .flags = SKEP_F_UNPRIVILEGED};
+	struct side s = {0};
+	char message[256];
+
+	(void)state;
+	assert_int_equal(skep_open(&s.skep, NULL), 0);
+	open_side(&s);
+	assert_true(s.on);
+	/* Maps are made by one with privileges; the instance loses them afterwards. */
+	s.skep->opts.flags |= opts.flags;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct vcase c = {.name = cases[i].text,
+				  .type = BPF_PROG_TYPE_SOCKET_FILTER,
+				  .text = cases[i].text};
+
+		load(&s, &c);
+		last_line(s.log, message, sizeof(message));
+		if (!s.ret != !cases[i].message || (s.ret && strcmp(message, cases[i].message)))
+			fail_msg("%s: %ld, %s", cases[i].text, s.ret, message);
+	}
+	close_side(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_unprivileged),
 		cmocka_unit_test(test_against_kernel),
 	};
 

@@ -65,7 +65,7 @@ static bool reg_safe(struct venv *env, const struct vreg *o, const struct vreg *
 		return false;
 	switch (o->type) {
 	case V_SCALAR:
-		if (!precise && !o->precise && ex == NOT_EXACT &&
+		if (env->priv && !precise && !o->precise && ex == NOT_EXACT &&
 		    !(env->watch && env->watch->exact))
 			return true;
 		if ((o->id ^ c->id) & V_ADD_CONST || (o->id & V_ADD_CONST && o->off != c->off))
