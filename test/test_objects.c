@@ -435,6 +435,7 @@ static void test_info_funcs(void **state)
 	uint32_t lens[WORLDS][4];
 	uint64_t syms[WORLDS][4], jl[WORLDS][4];
 	static uint8_t code[WORLDS][4096];
+	struct bpf_insn xlated[WORLDS][16];
 	for (int w = 0; w < WORLDS; w++) {
 		int b = load_btf(w), p = must(load_two(w, b, funcs, 2, lines, 2));
 		struct bpf_prog_info *o = &out[w];
@@ -455,6 +456,8 @@ static void test_info_funcs(void **state)
 		o->nr_jited_ksyms = 4;
 		o->jited_prog_insns = (uintptr_t)code[w];
 		o->jited_prog_len = sizeof(code[w]);
+		o->xlated_prog_insns = (uintptr_t)xlated[w];
+		o->xlated_prog_len = sizeof(xlated[w]);
 		assert_int_equal(info(w, p, o, sizeof(*o), NULL), 0);
 		assert_int_equal(o->nr_func_info, 2);
 		assert_int_equal(o->nr_line_info, 2);
@@ -466,6 +469,8 @@ static void test_info_funcs(void **state)
 			for (int i = 0; i < 2; i++)
 				assert_true(jl[w][i] >= syms[w][i] &&
 					    jl[w][i] < syms[w][i] + lens[w][i]);
+			/* Clients look for the first line at the very start of a function. */
+			assert_int_equal(jl[w][0], syms[w][0]);
 			/* The functions' lengths make up the code. */
 			assert_true(lens[w][0] + lens[w][1] <= o->jited_prog_len);
 		}
@@ -477,6 +482,10 @@ static void test_info_funcs(void **state)
 	}
 	assert_memory_equal(f[KERNEL], f[SKEP], 2 * sizeof(f[0][0]));
 	assert_memory_equal(l[KERNEL], l[SKEP], 2 * sizeof(l[0][0]));
+	/* Calls of functions by number, where they are compiled. */
+	assert_int_equal(out[KERNEL].xlated_prog_len, out[SKEP].xlated_prog_len);
+	if (out[KERNEL].jited_prog_len && out[SKEP].jited_prog_len)
+		assert_memory_equal(xlated[KERNEL], xlated[SKEP], out[SKEP].xlated_prog_len);
 	assert_memory_equal(out[KERNEL].tag, out[SKEP].tag, 8);
 	none_left();
 }

@@ -38,6 +38,20 @@ static int info_end(struct skep_call *c, const void *info, uint32_t len)
 
 /* ---- Programs ---- */
 
+/* Compiled programs call subprograms by number, the distance stands in off. */
+static void number_call(const struct skep_image *img, struct bpf_insn *insns, uint32_t at)
+{
+	uint32_t target = at + 1 + (uint32_t)insns[at].imm;
+
+	for (uint32_t k = 0; k < img->nsubprogs; k++) {
+		if (img->subprogs[k].start != target)
+			continue;
+		insns[at].off = (int16_t)insns[at].imm;
+		insns[at].imm = (int32_t)k;
+		return;
+	}
+}
+
 /* The image as others may see it: ids for maps, numbers for functions. */
 static struct bpf_insn *dump(const struct skep_prog *prog)
 {
@@ -62,6 +76,9 @@ static struct bpf_insn *dump(const struct skep_prog *prog)
 			in[1].imm = 0;
 		}
 	}
+	for (uint32_t i = 0; prog->code.mem && i < img->len; i++)
+		if (insns[i].code == (BPF_JMP | BPF_CALL) && insns[i].src_reg == BPF_PSEUDO_CALL)
+			number_call(img, insns, i);
 	return insns;
 }
 
@@ -129,6 +146,12 @@ static uint32_t code_at(const struct skep_prog *prog, uint32_t i)
 							 : (uint32_t)prog->code.size;
 }
 
+/* The same, but the program's own code begins with its prologue. */
+static uint32_t line_at(const struct skep_prog *prog, uint32_t i)
+{
+	return i ? code_at(prog, i) : 0;
+}
+
 static int put_jited(const struct skep_prog *prog, struct bpf_prog_info *info)
 {
 	const struct skep_image *img = &prog->image;
@@ -146,8 +169,7 @@ static int put_jited(const struct skep_prog *prog, struct bpf_prog_info *info)
 	for (uint32_t i = 0; i < info->nr_jited_ksyms; i++) {
 		uint32_t start = img->nsubprogs ? img->subprogs[i].start : 0;
 		uint32_t len = img->nsubprogs ? img->subprogs[i].len : img->len;
-		/* The program's own code begins with its prologue. */
-		uint64_t addr = base + (i ? code_at(prog, start) : 0);
+		uint64_t addr = base + line_at(prog, start);
 		uint32_t size = (uint32_t)(base + code_at(prog, start + len) - addr);
 		if (i < want_syms && skep_user_write(info->jited_ksyms + i * 8ull, &addr, 8))
 			return -EFAULT;
@@ -155,7 +177,7 @@ static int put_jited(const struct skep_prog *prog, struct bpf_prog_info *info)
 			return -EFAULT;
 	}
 	for (uint32_t i = 0; i < min32(want_lines, info->nr_jited_line_info); i++) {
-		uint64_t addr = base + code_at(prog, prog->line_info[i].insn_off);
+		uint64_t addr = base + line_at(prog, prog->line_info[i].insn_off);
 		if (skep_user_write(info->jited_line_info + i * 8ull, &addr, 8))
 			return -EFAULT;
 	}

@@ -370,7 +370,7 @@ static uint32_t enum_type(struct parser *s)
 /* The arithmetic types are spelled by several words in any order. */
 static uint32_t arithmetic(struct parser *s)
 {
-	int longs = 0, shorts = 0, chars = 0, uns = 0, sig = 0, ints = 0, wide = 0, words = 0;
+	int longs = 0, shorts = 0, chars = 0, uns = 0, sig = 0, wide = 0, words = 0;
 
 	for (; s->kind == T_WORD; words++) {
 		if (is(s, "long"))
@@ -383,11 +383,9 @@ static uint32_t arithmetic(struct parser *s)
 			uns++;
 		else if (is(s, "signed"))
 			sig++;
-		else if (is(s, "int"))
-			ints++;
 		else if (is(s, "__int128"))
 			wide++;
-		else
+		else if (!is(s, "int"))
 			break;
 		next(s);
 	}
