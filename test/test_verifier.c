@@ -357,6 +357,8 @@ static void test_against_kernel(void **state)
 		counts += !k.ret && same && pk == ps;
 		logs += same_log(k.log, s.log);
 		depths += !k.ret && same && !strcmp(k.depth, s.depth);
+		if (!k.ret && same && strcmp(k.depth, s.depth))
+			print_message("%s:\n  kernel %s, skep %s\n", c->name, k.depth, s.depth);
 		if (!same && c->differs) {
 			known++;
 			continue;

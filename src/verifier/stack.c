@@ -237,6 +237,7 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 			const struct vslot *s = slot_at(env, frame, i);
 			uint8_t k = *kind_at(env, frame, i);
 
+			env->scratched_slots |= 1ull << ((-i - 1) / 8);
 			if (k == V_SPILL && !v_is_scalar(&s->reg) && !env->priv)
 				return bad_read(env, r, at.min, (int)(i - at.min), size);
 			if (k == V_INVALID && !env->priv)
