@@ -171,7 +171,8 @@ static void put_types_table(void)
 	    "longer\n"
 	    "than a page are linear, fragments on demand (`data_end` before the end) are "
 	    "`-EINVAL`, and\n"
-	    "live frames, which would leave through interfaces, are `-EOPNOTSUPP`.\n");
+	    "live frames end with their verdict: an instance has no network stack to pass them "
+	    "to.\n");
 }
 
 static void test_page(void **state)

@@ -97,15 +97,18 @@ int skep_test_ctx_out(const union bpf_attr *attr, union bpf_attr *uattr, const v
 }
 
 uint32_t skep_test_repeat(struct skep_session *s, const union bpf_attr *attr, void *ctx,
-			  uint32_t *duration)
+			  const void *fresh, size_t size, uint32_t *duration)
 {
 	uint32_t n = attr->test.repeat ? attr->test.repeat : 1, retval = 0;
 	uint64_t start, mean;
 
 	skep_enter(s->env);
 	start = skep_clock_mono();
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
+		if (fresh)
+			memcpy(ctx, fresh, size);
 		retval = (uint32_t)skep_session_run(s, ctx);
+	}
 	mean = (skep_clock_mono() - start) / n;
 	skep_leave(s->env);
 	*duration = mean < UINT32_MAX ? (uint32_t)mean : UINT32_MAX;

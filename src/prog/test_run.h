@@ -37,8 +37,8 @@ int skep_test_copy_in(void *dst, uint64_t src, uint32_t size);
 int skep_test_copy_out(uint64_t dst, const void *src, uint32_t size);
 
 /* Runs the program as often as attr says. The result is the last one's, *duration the mean in
- * ns. */
+ * ns. fresh: size bytes that the context begins with each time; NULL: as the run before left it. */
 uint32_t skep_test_repeat(struct skep_session *s, const union bpf_attr *attr, void *ctx,
-			  uint32_t *duration);
+			  const void *fresh, size_t size, uint32_t *duration);
 
 #endif

@@ -195,7 +195,7 @@ int skep_test_run_skb(struct skep_prog *prog, const union bpf_attr *attr, union 
 		goto out;
 	skep_session_show(&s, &skb, sizeof(skb), SKEP_REGION_READ | SKEP_REGION_WRITE);
 	skep_session_show(&s, skb.data, skb.len, SKEP_REGION_READ | SKEP_REGION_WRITE);
-	retval = skep_test_repeat(&s, attr, &skb, &duration);
+	retval = skep_test_repeat(&s, attr, &skb, NULL, 0, &duration);
 	skep_session_close(&s);
 	skb_to_ctx(&ctx, &skb);
 	err = finish(attr, uattr, &skb, l2, retval, duration);

@@ -14,8 +14,19 @@
 #define MAX_LINEAR (SKEP_TEST_PAGE - HEADROOM - SKEP_TEST_TAILROOM)
 #define MAX_FRAME  (MAX_LINEAR + 17 * SKEP_TEST_PAGE) /* a page and 17 fragments */
 #define MAX_BATCH  256u
+#define LIVE_STATE 112u /* what the kernel keeps beside a live frame */
 #define LOOPBACK   1u
 #define MIN_FRAME  14u
+
+/*
+ * Live frames go where the program sends them, and the caller sees nothing of it: the result
+ * is 0 and the data is what came in. An instance has neither a network stack nor
+ * interfaces, so that whatever passes, or is sent or redirected, ends here.
+ */
+static bool is_live(const union bpf_attr *attr)
+{
+	return attr->test.flags & BPF_F_TEST_XDP_LIVE_FRAMES;
+}
 
 /* The flags and sizes that go together: 0 or -errno. */
 static int check_attr(const struct skep_prog *prog, const union bpf_attr *attr)
@@ -24,12 +35,8 @@ static int check_attr(const struct skep_prog *prog, const union bpf_attr *attr)
 		return -EINVAL;
 	if (attr->test.flags & ~BPF_F_TEST_XDP_LIVE_FRAMES)
 		return -EINVAL;
-	if (attr->test.flags & BPF_F_TEST_XDP_LIVE_FRAMES) {
-		if (attr->test.batch_size > MAX_BATCH)
-			return -E2BIG;
-		/* Live frames leave through interfaces, of which an instance has none. */
-		return -EOPNOTSUPP;
-	}
+	if (is_live(attr))
+		return attr->test.batch_size > MAX_BATCH ? -E2BIG : 0;
 	return attr->test.batch_size ? -EINVAL : 0;
 }
 
@@ -61,7 +68,7 @@ int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union 
 {
 	uint32_t size = attr->test.data_size_in, meta, retval, duration;
 	struct skep_session s;
-	struct skep_xdp xdp = {.ingress_ifindex = LOOPBACK};
+	struct skep_xdp xdp = {.ingress_ifindex = LOOPBACK}, fresh;
 	struct xdp_md md;
 	bool used;
 	uint8_t *buf;
@@ -85,6 +92,8 @@ int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union 
 		return -EINVAL;
 	if (size > MAX_FRAME)
 		return -ENOMEM;
+	if (is_live(attr) && size > MAX_LINEAR - LIVE_STATE)
+		return -EINVAL;
 	buf = calloc(1, HEADROOM + MAX_FRAME + SKEP_TEST_PAGE);
 	if (!buf)
 		return -ENOMEM;
@@ -101,8 +110,17 @@ int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union 
 		goto out;
 	skep_session_show(&s, &xdp, sizeof(xdp), SKEP_REGION_READ);
 	skep_session_show(&s, xdp.data_meta, size, SKEP_REGION_READ | SKEP_REGION_WRITE);
-	retval = skep_test_repeat(&s, attr, &xdp, &duration);
+	fresh = xdp;
+	retval = skep_test_repeat(&s, attr, &xdp, is_live(attr) ? &fresh : NULL, sizeof(fresh),
+				  &duration);
 	skep_session_close(&s);
+	if (is_live(attr)) {
+		xdp = fresh;
+		retval = 0;
+		err = skep_test_copy_in(xdp.data_meta, attr->test.data_in, size);
+		if (err)
+			goto out;
+	}
 	md.data = (uint32_t)(xdp.data - xdp.data_meta);
 	md.data_end = (uint32_t)(xdp.data_end - xdp.data_meta);
 	err = skep_test_finish(attr, uattr, xdp.data_meta, md.data_end, retval, duration);
