@@ -201,7 +201,7 @@ static void bench_loads(struct skep *skep, struct skep *interp)
 int main(int argc, char **argv)
 {
 	struct skep_opts opts = {.sz = sizeof(opts)};
-	struct skep *skep, *interp;
+	struct skep *skep, *interp = NULL;
 	int err;
 
 	if (argc > 1)
