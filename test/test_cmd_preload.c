@@ -59,6 +59,29 @@ static void test_perf(void **state)
 	waiter("perf");
 }
 
+static void test_sets(void **state)
+{
+	waiter("sets");
+}
+
+static void test_children(void **state)
+{
+	waiter("children");
+}
+
+static void test_event(void **state)
+{
+	const struct cmd_result *r;
+	char client[PATH_MAX + 64];
+
+	if (geteuid())
+		skip();
+	snprintf(client, sizeof(client), "%s/test/clients/waiter", build);
+	r = skep_cmd("exec -- %s event", client);
+	assert_string_equal(r->out, "");
+	assert_int_equal(r->status, 0);
+}
+
 /* Each way to read the file finds the same, and it is not the kernel's. */
 static void test_btf(void **state)
 {
@@ -218,8 +241,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ring),   cmocka_unit_test(test_poll),
 		cmocka_unit_test(test_epoll),  cmocka_unit_test(test_perf),
-		cmocka_unit_test(test_btf),    cmocka_unit_test(test_others),
-		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_sets),   cmocka_unit_test(test_children),
+		cmocka_unit_test(test_event),  cmocka_unit_test(test_btf),
+		cmocka_unit_test(test_others), cmocka_unit_test(test_places),
 	};
 	char *slash;
 

@@ -18,7 +18,6 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,13 +26,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf/uapi.h"
 #include "client/ask.h"
+#include "client/filter.h"
 #include "client/ready.h"
 #include "client/view.h"
 #include "map/map.h"
@@ -98,33 +97,11 @@ static int recv_fd(int sock)
 	return fd;
 }
 
-static int install_filter(void)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	int err;
-
-	if (!ctx)
-		return -ENOMEM;
-	err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
-	if (!err)
-		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(perf_event_open), 0);
-	if (!err)
-		err = seccomp_load(ctx);
-	if (!err) {
-		err = seccomp_notify_fd(ctx);
-		/* The context owns its descriptor; ours is to live on. */
-		if (err >= 0)
-			err = fcntl(err, F_DUPFD_CLOEXEC, 3);
-	}
-	seccomp_release(ctx);
-	return err;
-}
-
 /* In the child, between fork and exec. */
 static void become(int sock, char *const *argv)
 {
 	sigset_t none;
-	int fd = install_filter();
+	int fd = skep_filter_install();
 
 	if (fd < 0 || send_fd(sock, fd)) {
 		(void)!write(sock, &fd, sizeof(fd));

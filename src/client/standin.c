@@ -37,6 +37,7 @@ struct stand_in {
 	struct stand_in *next;
 };
 
+#define READABLE      (EPOLLIN | EPOLLRDNORM)
 #define MAX_STAND_INS 127 /* futex_waitv takes 128 words; one is ours */
 
 static struct {
@@ -239,8 +240,10 @@ static int control(struct stand_in *s, int op, const struct epoll_event *ev)
 {
 	struct epoll_event own = {0};
 
+	/* An eventfd knows one kind of readable, and is writable, which handles are not. */
 	if (ev) {
-		own.events = ev->events;
+		own.events = ev->events & ~(uint32_t)(READABLE | EPOLLOUT | EPOLLWRNORM);
+		own.events |= ev->events & READABLE ? EPOLLIN : 0;
 		own.data.ptr = s;
 	}
 	if (skep_real_epoll_ctl(s->epfd, op, s->event, ev ? &own : NULL))
@@ -389,11 +392,17 @@ static int translate(int epfd, struct epoll_event *ev, int n)
 
 		while (s && (s->epfd != epfd || (void *)s != ev[i].data.ptr))
 			s = s->next;
-		if (s && !s->src.readable(&s->src))
-			continue;
 		ev[kept] = ev[i];
-		if (s)
-			ev[kept].data = s->data;
+		if (s) {
+			struct epoll_event again = {s->events, s->data};
+
+			if (!s->src.readable(&s->src)) {
+				if (s->events & EPOLLONESHOT)
+					control(s, EPOLL_CTL_MOD, &again);
+				continue;
+			}
+			ev[kept] = (struct epoll_event){s->events & READABLE, s->data};
+		}
 		kept++;
 	}
 	leave(&old);

@@ -19,8 +19,9 @@
 
 #define NAMES(X)                                                                                   \
 	X(open)                                                                                    \
-	X(open64) X(openat) X(openat64) X(fopen) X(fopen64) X(access) X(faccessat) X(euidaccess)   \
-		X(eaccess) X(stat) X(stat64) X(mmap) X(mmap64) X(ioctl) X(close) X(dup2) X(dup3)   \
+	X(open64)                                                                                  \
+	X(openat) X(openat64) X(fopen) X(fopen64) X(access) X(faccessat) X(euidaccess) X(eaccess)  \
+		X(stat) X(stat64) X(mmap) X(mmap64) X(ioctl) X(close) X(dup2) X(dup3)              \
 			X(close_range) X(closefrom) X(epoll_ctl) X(epoll_pwait) X(epoll_pwait2)    \
 				X(poll) X(ppoll) X(select) X(pselect)
 

@@ -125,6 +125,10 @@ static void *map_page(int fd, int prot, off64_t off)
 int skep_source_open(int fd, struct skep_source *src)
 {
 	long kind = skep_may_be_source(fd) ? skep_ask(SKEP_ASK_SOURCE, (unsigned)fd, 0) : -EPERM;
+	/* Behind a read-only handle: no producer is told that somebody sleeps, so what is in
+	 * the buffer is found when the thread looks by itself, each second. */
+	static _Atomic uint32_t nobody;
+	_Atomic uint32_t *armed = &nobody;
 	struct skep_perf_own *perf;
 	struct skep_cons_page *cons;
 	struct skep_prod_page *prod;
@@ -132,10 +136,14 @@ int skep_source_open(int fd, struct skep_source *src)
 	if (kind == SKEP_ASK_RING) {
 		cons = map_page(fd, PROT_READ | PROT_WRITE, 0);
 		prod = map_page(fd, PROT_READ, SKEP_PAGE);
+		if (cons)
+			armed = &cons->armed;
+		else
+			cons = map_page(fd, PROT_READ, 0);
 		*src = (struct skep_source){NULL, NULL, ring_readable, release, {cons, prod}};
 		if (cons && prod) {
 			src->seq = (const uint32_t *)&prod->seq;
-			src->armed = &cons->armed;
+			src->armed = armed;
 			return 0;
 		}
 	} else if (kind == SKEP_ASK_PERF) {

@@ -8,16 +8,21 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -262,6 +267,146 @@ static int client_epoll(void)
 	return 0;
 }
 
+/* Once per arming, read-only handles, and an epoll set that is polled itself. */
+static int client_sets(void)
+{
+	LIBBPF_OPTS(bpf_get_fd_by_id_opts, ro, .open_flags = BPF_F_RDONLY);
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLONESHOT}, got[4];
+	struct bpf_map_info info = {0};
+	struct pollfd p = {.events = POLLIN};
+	uint32_t len = sizeof(info);
+	int set, fd;
+	pthread_t t;
+
+	EXPECT(!make_ring());
+	set = epoll_create1(EPOLL_CLOEXEC);
+	EXPECT(!epoll_ctl(set, EPOLL_CTL_ADD, ring, &ev));
+	EXPECT(epoll_wait(set, got, 4, 20) == 0);
+	EXPECT(!send_sample(70));
+	EXPECT(epoll_wait(set, got, 4, 1000) == 1 && got[0].events == (EPOLLIN | EPOLLRDNORM));
+	EXPECT(epoll_wait(set, got, 4, 20) == 0);
+	EXPECT(!epoll_ctl(set, EPOLL_CTL_MOD, ring, &ev));
+	EXPECT(epoll_wait(set, got, 4, 1000) == 1);
+	EXPECT(consume() == 1 && !epoll_ctl(set, EPOLL_CTL_MOD, ring, &ev));
+	EXPECT(epoll_wait(set, got, 4, 20) == 0);
+	p.fd = set;
+	EXPECT(poll(&p, 1, 20) == 0);
+	t = send_later(90);
+	EXPECT(poll(&p, 1, 5000) == 1 && epoll_wait(set, got, 4, 0) == 1);
+	pthread_join(t, NULL);
+	EXPECT(consume() == 1 && !close(set));
+
+	EXPECT(!bpf_obj_get_info_by_fd(ring, &info, &len));
+	fd = bpf_map_get_fd_by_id_opts(info.id, &ro);
+	EXPECT(fd >= 0);
+	p.fd = fd;
+	EXPECT(poll(&p, 1, 50) == 0);
+	t = send_later(91);
+	EXPECT(poll(&p, 1, 5000) == 1 && p.revents == POLLIN);
+	pthread_join(t, NULL);
+	return 0;
+}
+
+static volatile int closed;
+
+static void on_alarm(int sig)
+{
+	int fd = dup(0);
+
+	closed += close(fd) == 0;
+}
+
+/* Children of each kind, and close() from a signal handler, while there is a wait. */
+static int client_children(char **argv)
+{
+	struct epoll_event ev = {.events = EPOLLIN}, got[4];
+	struct itimerval often = {{0, 300}, {0, 300}}, never = {0};
+	char number[16], *again[] = {argv[0], "inherited", number, NULL};
+	int set, status;
+	pid_t child;
+
+	EXPECT(!make_ring());
+	set = epoll_create1(EPOLL_CLOEXEC);
+	EXPECT(!epoll_ctl(set, EPOLL_CTL_ADD, ring, &ev));
+	/* Closes what it does not need, in its parent's memory. */
+	child = vfork();
+	if (child == 0) {
+		for (int fd = 3; fd < 1024; fd++)
+			close(fd);
+		execlp("true", "true", NULL);
+		_exit(1);
+	}
+	EXPECT(waitpid(child, &status, 0) == child && status == 0);
+	EXPECT(!send_sample(70) && epoll_wait(set, got, 4, 1000) == 1 && consume() == 1);
+	/* Another program gets the handle. */
+	EXPECT(!fcntl(ring, F_SETFD, 0));
+	snprintf(number, sizeof(number), "%d", ring);
+	child = fork();
+	if (child == 0) {
+		execv(argv[0], again);
+		_exit(1);
+	}
+	usleep(100000);
+	EXPECT(!send_sample(71));
+	EXPECT(waitpid(child, &status, 0) == child && status == 0);
+	EXPECT(epoll_wait(set, got, 4, 0) == 1);
+	EXPECT(consume() == 1);
+	signal(SIGALRM, on_alarm);
+	EXPECT(!setitimer(ITIMER_REAL, &often, NULL));
+	for (int i = 0; i < 200; i++) {
+		int other = dup(ring), r;
+
+		EXPECT(other >= 0 && !epoll_ctl(set, EPOLL_CTL_ADD, other, &ev));
+		child = fork();
+		if (child == 0)
+			_exit(close(other) != 0);
+		while (waitpid(child, &status, 0) < 0)
+			;
+		EXPECT(status == 0);
+		r = send_sample(72);
+		EXPECT(r == 0 || errno == EINTR);
+		EXPECT(!epoll_ctl(set, EPOLL_CTL_DEL, other, NULL) && !close(other));
+		if (!r)
+			EXPECT(consume() == 1);
+	}
+	EXPECT(!setitimer(ITIMER_REAL, &never, NULL));
+	EXPECT(closed > 0);
+	EXPECT(epoll_wait(set, got, 4, 0) == 0);
+	EXPECT(!send_sample(73) && epoll_wait(set, got, 4, 1000) == 1);
+	return 0;
+}
+
+static int client_inherited(char **argv)
+{
+	struct pollfd p = {.fd = atoi(argv[2]), .events = POLLIN};
+
+	EXPECT(poll(&p, 1, 10000) == 1 && p.revents == POLLIN);
+	return 0;
+}
+
+/* An event of the kernel's own. */
+static int client_event(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_TASK_CLOCK,
+		.size = sizeof(attr),
+		.disabled = 1,
+	};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	uint64_t value = 0;
+
+	EXPECT(fd >= 0);
+	EXPECT(!ioctl(fd, PERF_EVENT_IOC_ENABLE, 0));
+	for (volatile int i = 0; i < 1000000; i++)
+		;
+	EXPECT(!ioctl(fd, PERF_EVENT_IOC_DISABLE, 0));
+	EXPECT(read(fd, &value, sizeof(value)) == sizeof(value) && value > 0);
+	EXPECT(mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
+	EXPECT(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0) == -1 && errno == EFAULT);
+	return 0;
+}
+
 static void on_perf(void *ctx, int cpu, void *data, __u32 size)
 {
 	count++;
@@ -311,10 +456,8 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } clients[] = {
-	{"ring", client_ring},
-	{"poll", client_poll},
-	{"epoll", client_epoll},
-	{"perf", client_perf},
+	{"ring", client_ring}, {"poll", client_poll}, {"epoll", client_epoll},
+	{"perf", client_perf}, {"sets", client_sets}, {"event", client_event},
 };
 
 int main(int argc, char **argv)
@@ -322,5 +465,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 2 && i < sizeof(clients) / sizeof(clients[0]); i++)
 		if (!strcmp(argv[1], clients[i].name))
 			return clients[i].run();
+	if (argc == 2 && !strcmp(argv[1], "children"))
+		return client_children(argv);
+	if (argc == 3 && !strcmp(argv[1], "inherited"))
+		return client_inherited(argv);
 	return 2;
 }

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/filter.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1ul << 5)
+#endif
+
+/* seccomp_load() knows no flag for this: a signal does not end a call that we are about to do, or
+ * it would be done again when it is restarted. Kernels before 5.19 do not either. */
+static int load_filter(scmp_filter_ctx ctx)
+{
+	unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	int fd = memfd_create("skep-filter", MFD_CLOEXEC), err;
+	struct sock_fprog prog = {0};
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	err = seccomp_export_bpf(ctx, fd);
+	if (!err && fstat(fd, &st))
+		err = -errno;
+	if (!err) {
+		prog.len = (unsigned short)((size_t)st.st_size / sizeof(*prog.filter));
+		prog.filter = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		err = prog.filter == MAP_FAILED ? -errno : 0;
+	}
+	close(fd);
+	if (!err && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		err = -errno;
+	if (err)
+		return err;
+	fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+			  flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &prog);
+	if (fd < 0 && errno == EINVAL)
+		fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
+	return fd < 0 ? -errno : fd;
+}
+
+int skep_filter_install(void)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(perf_event_open), 0);
+	if (!err)
+		err = load_filter(ctx);
+	seccomp_release(ctx);
+	return err;
+}
