@@ -123,32 +123,33 @@ out:
 
 /* ---- The kernel, by BPF_PROG_TEST_RUN ---- */
 
-/* The kernel's test run takes the link's header off for these, and gives zeros back. */
-static bool keeps_link_header(enum bpf_prog_type type)
-{
-	return type == BPF_PROG_TYPE_SOCKET_FILTER || type == BPF_PROG_TYPE_CGROUP_SKB;
-}
-
+/* The kernel's test run takes the link's header off for socket filters and cgroup programs, and
+ * gives zeros back in its place. */
 static int run_kernel(struct replay *r)
 {
 	const struct skep_capture *c = r->capture;
 	size_t out_size = (size_t)c->longest + 65536;
-	uint8_t *out = malloc(out_size);
-	int err = 0;
+	/* Socket filters see the header on a packet socket: they get it twice, once to be taken off. */
+	uint32_t twice = r->type == BPF_PROG_TYPE_SOCKET_FILTER ? ETH_HLEN : 0;
+	uint8_t *out = malloc(out_size), *in = malloc((size_t)c->longest + 2 * ETH_HLEN);
+	int err = out && in ? 0 : -ENOMEM;
 
-	if (!out)
-		return -ENOMEM;
 	for (uint64_t pass = 0; !err && pass < r->repeat; pass++) {
 		for (uint64_t at = 0; at < c->n; at++) {
 			const struct skep_capture_packet *p = &c->packets[at];
+			const uint8_t *frame = c->data + p->off;
+			uint32_t head = MIN(p->len, ETH_HLEN);
 			union bpf_attr attr;
 			uint64_t from;
 			long res;
 
+			memset(in, 0, twice);
+			memcpy(in, frame, head);
+			memcpy(in + twice, frame, p->len);
 			memset(&attr, 0, sizeof(attr));
 			attr.test.prog_fd = (uint32_t)r->prog_fd;
-			attr.test.data_in = (uintptr_t)(c->data + p->off);
-			attr.test.data_size_in = p->len;
+			attr.test.data_in = (uintptr_t)in;
+			attr.test.data_size_in = p->len + twice;
 			attr.test.data_out = (uintptr_t)out;
 			attr.test.data_size_out = (uint32_t)out_size;
 			attr.test.repeat = 1;
@@ -163,15 +164,16 @@ static int run_kernel(struct replay *r)
 				break;
 			} else {
 				r->prog_ns += attr.test.duration;
-				if (keeps_link_header(r->type))
-					memcpy(out, c->data + p->off, MIN(p->len, ETH_HLEN));
-				account(r, p, attr.test.retval, out, attr.test.data_size_out,
-					!pass);
+				if (r->type == BPF_PROG_TYPE_CGROUP_SKB)
+					memcpy(out, frame, head);
+				account(r, p, attr.test.retval, out + twice,
+					attr.test.data_size_out - twice, !pass);
 			}
 			if (at % BATCH == BATCH - 1 || at + 1 == c->n)
 				tick(r, pass, at + 1);
 		}
 	}
+	free(in);
 	free(out);
 	return err;
 }

@@ -57,7 +57,12 @@ static const char pass_source[] =
 	"	return XDP_PASS;\n"
 	"}\n"
 	"SEC(\"xdp\") int all_drop(struct xdp_md *ctx) { return XDP_DROP; }\n"
-	"SEC(\"socket\") int filter(struct __sk_buff *skb) { return 0xffff; }\n"
+	"SEC(\"socket\") int filter(struct __sk_buff *skb)\n"
+	"{\n"
+	"	__u8 first = 0;\n"
+	"	bpf_skb_load_bytes(skb, 0, &first, 1);\n"
+	"	return (skb->len == 60 || skb->len == 100) && first == 2 ? 0xffff : 0;\n"
+	"}\n"
 	"SEC(\"cgroup_skb/egress\") int cgroup(struct __sk_buff *skb) { return 1; }\n"
 	"SEC(\"tracepoint/syscalls/sys_enter_write\") int on_write(void *ctx) { return 0; }\n"
 	"char _license[] SEC(\"license\") = \"GPL\";\n";
