@@ -16,7 +16,7 @@ enum skep_ask {
 	SKEP_ASK_END,
 };
 
-/* What can be waited for. */
-enum skep_ask_source { SKEP_ASK_RING = 1, SKEP_ASK_PERF };
+/* What can be waited for, and other maps, which the kernel takes and reports as in error. */
+enum skep_ask_source { SKEP_ASK_RING = 1, SKEP_ASK_PERF, SKEP_ASK_MAP };
 
 #endif

@@ -198,6 +198,7 @@ static bool still_waits(int listener, uint64_t id)
 static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 {
 	struct skep_ready ready;
+	struct skep_object *map;
 	int view;
 	long ret;
 
@@ -210,6 +211,10 @@ static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 		return *fd < 0 ? *fd : 0;
 	case SKEP_ASK_SOURCE:
 		ret = skep_ready_open(n->skep, (int)args[1], &ready);
+		if (ret == -EPERM && !skep_object_get(n->skep, (int)args[1], SKEP_KIND_MAP, &map)) {
+			skep_object_put(map);
+			return SKEP_ASK_MAP;
+		}
 		if (ret)
 			return ret;
 		ret = ready.obj->kind == SKEP_KIND_PERF ? SKEP_ASK_PERF : SKEP_ASK_RING;

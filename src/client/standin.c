@@ -120,8 +120,11 @@ static void *watch(void *arg)
 						.uaddr = (uintptr_t)&table.changed,
 						.flags = FUTEX_32};
 		for (struct stand_in *s = table.list; s; s = s->next) {
-			uint32_t seq = __atomic_load_n(s->src.seq, __ATOMIC_SEQ_CST);
+			uint32_t seq;
 
+			if (!s->src.seq)
+				continue;
+			seq = __atomic_load_n(s->src.seq, __ATOMIC_SEQ_CST);
 			if (seq != s->seen)
 				notify(s);
 			s->seen = seq;
@@ -158,7 +161,8 @@ static void in_child(void)
 	table.running = false;
 	table.pid = getpid();
 	for (struct stand_in *s = table.list; s; s = s->next)
-		atomic_fetch_add(s->src.armed, 1);
+		if (s->src.seq)
+			atomic_fetch_add(s->src.armed, 1);
 	after_fork();
 }
 
@@ -188,7 +192,8 @@ static int start_watching(void)
 
 static void release(struct stand_in *s)
 {
-	s->src.release(&s->src);
+	if (s->src.seq)
+		s->src.release(&s->src);
 	skep_real_close(s->event);
 	free(s);
 }
@@ -212,7 +217,8 @@ static void remove_entries(const struct stand_in *one, unsigned first, unsigned 
 			continue;
 		}
 		*at = s->next;
-		atomic_fetch_sub(s->src.armed, 1);
+		if (s->src.seq)
+			atomic_fetch_sub(s->src.armed, 1);
 		release(s);
 		atomic_fetch_sub(&table.n, 1);
 		n++;
@@ -258,11 +264,10 @@ static int control(struct stand_in *s, int op, const struct epoll_event *ev)
 /* Makes an eventfd say what is. */
 static void refresh(const struct stand_in *s)
 {
-	bool ready = s->src.readable(&s->src);
 	uint64_t n;
 
 	/* What was told of an edge is told once: by the thread. */
-	if (ready && s->events & EPOLLET)
+	if (!s->src.seq || (s->events & EPOLLET && s->src.readable(&s->src)))
 		return;
 	/* Emptied before the look, so that what comes after it is told. */
 	if (read(s->event, &n, sizeof(n)) < 0 && errno != EAGAIN)
@@ -280,6 +285,17 @@ static int out_of_the_way(int fd)
 		return fd;
 	skep_real_close(fd);
 	return up;
+}
+
+/* A descriptor that is in error: a pipe that nobody reads. */
+static int broken(void)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
+		return -1;
+	skep_real_close(fds[0]);
+	return fds[1];
 }
 
 static int add_entry(int epfd, int fd, const struct epoll_event *ev, struct stand_in **out)
@@ -304,7 +320,7 @@ static int add_entry(int epfd, int fd, const struct epoll_event *ev, struct stan
 		free(s);
 		return err;
 	}
-	s->event = out_of_the_way(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+	s->event = out_of_the_way(s->src.seq ? eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) : broken());
 	err = s->event < 0 ? -errno : 0;
 	if (!err && epfd >= 0)
 		err = control(s, EPOLL_CTL_ADD, ev);
@@ -314,10 +330,12 @@ static int add_entry(int epfd, int fd, const struct epoll_event *ev, struct stan
 		release(s);
 		return err;
 	}
-	s->seen = __atomic_load_n(s->src.seq, __ATOMIC_SEQ_CST);
-	atomic_fetch_add(s->src.armed, 1);
-	if (s->src.readable(&s->src))
-		notify(s);
+	if (s->src.seq) {
+		s->seen = __atomic_load_n(s->src.seq, __ATOMIC_SEQ_CST);
+		atomic_fetch_add(s->src.armed, 1);
+		if (s->src.readable(&s->src))
+			notify(s);
+	}
 	s->next = table.list;
 	table.list = s;
 	table.pid = getpid();
@@ -341,7 +359,8 @@ static int epoll_ctl_standin(int epfd, int op, int fd, const struct epoll_event 
 		r = skep_source_open(fd, &src);
 		if (r)
 			return r;
-		src.release(&src);
+		if (src.seq)
+			src.release(&src);
 		return -ENOENT;
 	}
 	r = control(s, op, ev);
@@ -396,12 +415,13 @@ static int translate(int epfd, struct epoll_event *ev, int n)
 		if (s) {
 			struct epoll_event again = {s->events, s->data};
 
-			if (!s->src.readable(&s->src)) {
+			ev[kept].data = s->data;
+			ev[kept].events = s->src.seq ? s->events & READABLE : EPOLLERR;
+			if (s->src.seq && !s->src.readable(&s->src)) {
 				if (s->events & EPOLLONESHOT)
 					control(s, EPOLL_CTL_MOD, &again);
 				continue;
 			}
-			ev[kept] = (struct epoll_event){s->events & READABLE, s->data};
 		}
 		kept++;
 	}

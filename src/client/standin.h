@@ -18,7 +18,9 @@
 
 /* What a handle's producers change and its consumer looks at. */
 struct skep_source {
-	const uint32_t *seq; /* a futex that producers change and wake */
+	/* A futex that producers change and wake. NULL: there is nothing to wait for, epoll and
+	 * poll report an error; the rest is NULL then too. */
+	const uint32_t *seq;
 	_Atomic uint32_t *armed; /* plus 1 while somebody sleeps on seq */
 	bool (*readable)(const struct skep_source *src);
 	void (*release)(struct skep_source *src);

@@ -155,6 +155,9 @@ int skep_source_open(int fd, struct skep_source *src)
 			src->armed = &perf->armed;
 			return 0;
 		}
+	} else if (kind == SKEP_ASK_MAP) {
+		*src = (struct skep_source){NULL, NULL, NULL, NULL, {NULL}};
+		return 0;
 	} else {
 		return -EPERM;
 	}

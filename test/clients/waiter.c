@@ -215,6 +215,7 @@ static int client_poll(void)
 static int client_epoll(void)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data = {.u64 = 0x1234567812345678}}, got[4];
+	struct pollfd p = {.events = POLLIN | POLLOUT};
 	int set, hash, old, pipes[2];
 	pid_t child;
 	int status;
@@ -223,7 +224,13 @@ static int client_epoll(void)
 	set = epoll_create1(EPOLL_CLOEXEC);
 	hash = bpf_map_create(BPF_MAP_TYPE_HASH, "hash", 4, 4, 4, NULL);
 	EXPECT(set >= 0 && hash >= 0);
-	/* The kernel's hash can't be waited for either, but it answers for any map. */
+	p.fd = hash;
+	/* Other maps are taken, and in error. */
+	EXPECT(!epoll_ctl(set, EPOLL_CTL_ADD, hash, &ev));
+	EXPECT(epoll_wait(set, got, 4, 5000) == 1 && got[0].events == EPOLLERR);
+	EXPECT(got[0].data.u64 == ev.data.u64);
+	EXPECT(poll(&p, 1, 5000) == 1 && p.revents == POLLERR);
+	EXPECT(!epoll_ctl(set, EPOLL_CTL_DEL, hash, NULL));
 	EXPECT(epoll_ctl(set, EPOLL_CTL_MOD, ring, &ev) == -1 && errno == ENOENT);
 	EXPECT(!epoll_ctl(set, EPOLL_CTL_ADD, ring, &ev));
 	EXPECT(epoll_ctl(set, EPOLL_CTL_ADD, ring, &ev) == -1 && errno == EEXIST);
