@@ -79,10 +79,17 @@ $(BUILD)/obj/%.o: %.c
 # It reads these as text.
 $(BUILD)/obj/src/btf/vmlinux.o: src/bpf/uapi.h $(wildcard src/btf/vmlinux_*.h)
 
-$(BUILD)/libskep.a: $(call obj,$(CORE_SRC))
+$(BUILD)/libskep-core.a: $(call obj,$(CORE_SRC))
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) qcs $@ $^
+
+# For embedding: one object that offers the API only, so that no name of ours meets the embedder's.
+$(BUILD)/libskep.a: $(BUILD)/libskep-core.a
+	$(CC) -r -nostdlib -Wl,--whole-archive $< -o $(BUILD)/obj/skep.o
+	objcopy --localize-hidden $(BUILD)/obj/skep.o
+	@rm -f $@
+	$(AR) qcs $@ $(BUILD)/obj/skep.o
 
 $(BUILD)/libskep-parts.a: $(call obj,$(PART_SRC))
 	@mkdir -p $(@D)
@@ -94,7 +101,7 @@ $(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
 	ln -sf libskep.so.$(VERSION) $(BUILD)/libskep.so.$(SOMAJOR)
 	ln -sf libskep.so.$(SOMAJOR) $@
 
-$(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+$(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) $(LIBS_CMD) -o $@
 
 $(BUILD)/obj/preload/%.o: %.c
@@ -114,7 +121,7 @@ $(BUILD)/obj/%.bpf.embed.o: $(BUILD)/bpf/%.bpf.o
 	printf '.section .rodata\n.balign 8\n.globl skep_bpf_object_$(notdir $*)\n.globl skep_bpf_object_$(notdir $*)_end\nskep_bpf_object_$(notdir $*):\n.incbin "$<"\nskep_bpf_object_$(notdir $*)_end:\n.byte 0\n.section .note.GNU-stack,"",@progbits\n' | $(CC) -x assembler -c - -o $@
 
 define app_rule
-$(BUILD)/$(1): $(BUILD)/obj/apps/$(1)/$(1).o $(BUILD)/obj/apps/$(1)/$(1).bpf.embed.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+$(BUILD)/$(1): $(BUILD)/obj/apps/$(1)/$(1).o $(BUILD)/obj/apps/$(1)/$(1).bpf.embed.o $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	$$(CC) $$(LDFLAGS) $$(WRAP_FLAGS) $$^ $$(LIBS_PARTS) -o $$@
 endef
 $(foreach a,$(APPS),$(eval $(call app_rule,$(a))))
@@ -123,10 +130,10 @@ $(BUILD)/flood: $(BUILD)/obj/apps/guard/flood.o
 	$(CC) $(LDFLAGS) $^ -o $@
 
 # test_client_* use libbpf on an instance; the others need only what they name.
-$(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+$(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ -lcmocka $(LIBS_PARTS) -o $@
-$(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+$(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@
 # These drive the command.
@@ -137,6 +144,7 @@ $(BUILD)/test/clients/%: test/clients/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -pthread $< -lbpf -o $@
 $(BUILD)/test/test_cmd_preload: | $(CLIENTS)
+$(BUILD)/test/test_exports: | $(BUILD)/libskep.a $(BUILD)/libskep.so
 # The programs of bench_exec: for the machine, for skep and for the kernel.
 BPF_CLANG ?= clang
 BENCH_PROGS := $(patsubst bench/progs/%.c,$(BUILD)/bench/progs/%,$(wildcard bench/progs/*.c))
@@ -152,11 +160,11 @@ $(BUILD)/bench/progs/%.kernel.bin: bench/progs/%.c bench/progs/bench.h
 	$(BPF_CLANG) -O2 -DKERNEL -target bpf -mcpu=v3 -c $< -o $@.o
 	llvm-objcopy -O binary --only-section=bpf $@.o $@
 $(BUILD)/bench/bench_exec: $(call obj,bench/bench_exec.c test/kern.c) $(BENCH_PROGS:%=%.native.o) \
-		$(BUILD)/libskep.a | $(BENCH_PROGS:%=%.user.bin) $(BENCH_PROGS:%=%.kernel.bin)
+		$(BUILD)/libskep-core.a | $(BENCH_PROGS:%=%.user.bin) $(BENCH_PROGS:%=%.kernel.bin)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lm -o $@
 $(BUILD)/bench/bench_map: $(call obj,test/asm.c)
-$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call obj,test/kern.c) $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call obj,test/kern.c) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
 
@@ -209,7 +217,7 @@ fuzz: deps
 	done
 .PHONY: fuzzers
 fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
-$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep.a
+$(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -fsanitize=fuzzer $(WRAP_FLAGS) $^ $(LIBS_PARTS) -lm -o $@
 
