@@ -265,7 +265,9 @@ static int check_maps(const struct run *r)
 		if (maps_has(r->s.obj, r->maps[i]))
 			continue;
 		complain("%s: there is no map named \"%s\"", r->s.path, r->maps[i]);
-		fputs("      It holds:", stderr);
+		fputs(bpf_object__next_map(r->s.obj, NULL) ? "      It holds:"
+							   : "      It holds none.",
+		      stderr);
 		bpf_object__for_each_map(map, r->s.obj) fprintf(stderr, " %s", map_name(map));
 		fputs("\n", stderr);
 		return -ENOENT;
