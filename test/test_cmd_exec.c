@@ -205,14 +205,46 @@ static int client_killed(void)
 	return 0;
 }
 
+#ifdef __x86_64__
+static long call_32(long nr, long a, long b, long c)
+{
+	long r;
+
+	__asm__ volatile("int $0x80"
+			 : "=a"(r)
+			 : "a"(nr), "b"(a), "c"(b), "d"(c)
+			 : "memory", "r8", "r9", "r10", "r11");
+	return (int)r;
+}
+
+/* System calls of 32-bit programs: 20 is getpid, 357 bpf, 336 perf_event_open. */
+static int client_bits32(void)
+{
+	union bpf_attr *a = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	EXPECT(a != MAP_FAILED);
+	EXPECT(call_32(20, 0, 0, 0) == getpid());
+	a->map_type = BPF_MAP_TYPE_ARRAY;
+	a->key_size = a->value_size = 4;
+	a->max_entries = 1;
+	EXPECT(call_32(357, BPF_MAP_CREATE, (long)a, sizeof(*a)) >= 0);
+	EXPECT(map_id(0) == 1);
+	EXPECT(call_32(357, 999, (long)a, sizeof(*a)) == -EINVAL);
+	EXPECT(call_32(336, 0, 0, -1) == -EFAULT);
+	return 0;
+}
+#endif
+
 static const struct {
 	const char *name;
 	int (*run)(void);
 } clients[] = {
-	{"maps", client_maps},
-	{"prog", client_prog},
-	{"wild", client_wild},
-	{"killed", client_killed},
+#ifdef __x86_64__
+	{"bits32", client_bits32},
+#endif
+	{"maps", client_maps},     {"prog", client_prog},
+	{"wild", client_wild},     {"killed", client_killed},
 };
 
 /* ---- The tests ---- */
@@ -245,6 +277,24 @@ static void test_wild(void **state)
 static void test_killed(void **state)
 {
 	run_client("killed");
+}
+
+static void test_bits32(void **state)
+{
+#ifdef __x86_64__
+	pid_t child = fork();
+	int status;
+
+	/* Kernels may have no such system calls. */
+	if (child == 0)
+		_exit(call_32(20, 0, 0, 0) != getpid());
+	if (waitpid(child, &status, 0) == child && status == 0) {
+		run_client("bits32");
+		return;
+	}
+	print_message("skipped: no 32-bit system calls here\n");
+#endif
+	skip();
 }
 
 static void test_status(void **state)
@@ -316,9 +366,10 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_maps),   cmocka_unit_test(test_prog),
-		cmocka_unit_test(test_wild),   cmocka_unit_test(test_killed),
-		cmocka_unit_test(test_status), cmocka_unit_test(test_bpftool),
+		cmocka_unit_test(test_maps),    cmocka_unit_test(test_prog),
+		cmocka_unit_test(test_wild),    cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_bits32),  cmocka_unit_test(test_status),
+		cmocka_unit_test(test_bpftool),
 	};
 
 	for (size_t i = 0; argc == 3 && i < sizeof(clients) / sizeof(clients[0]); i++)

@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -47,6 +48,29 @@ static int load_filter(scmp_filter_ctx ctx)
 	return fd < 0 ? -errno : fd;
 }
 
+/* Processes of the machine's other, 32-bit kind; their structures are the same. Whom the filter does
+ * not know, it would kill. */
+static int add_machines(scmp_filter_ctx ctx)
+{
+	uint32_t native = seccomp_arch_native();
+	int err = 0;
+
+	if (native == SCMP_ARCH_X86_64)
+		err = seccomp_arch_add(ctx, SCMP_ARCH_X86);
+	if (native == SCMP_ARCH_AARCH64)
+		err = seccomp_arch_add(ctx, SCMP_ARCH_ARM);
+	if (!err)
+		err = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
+	return err;
+}
+
+bool skep_filter_is_bpf(const struct seccomp_data *call)
+{
+	if (call->arch == seccomp_arch_native())
+		return call->nr == SYS_bpf;
+	return call->nr == seccomp_syscall_resolve_name_arch(call->arch, "bpf");
+}
+
 int skep_filter_install(void)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
@@ -54,7 +78,9 @@ int skep_filter_install(void)
 
 	if (!ctx)
 		return -ENOMEM;
-	err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
+	err = add_machines(ctx);
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
 	if (!err)
 		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(perf_event_open), 0);
 	if (!err)

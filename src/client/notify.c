@@ -286,7 +286,7 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 		return -ESRCH;
 	}
 	was = skep_caller_enter(&caller);
-	if (req->data.nr == SYS_perf_event_open)
+	if (!skep_filter_is_bpf(&req->data))
 		ret = open_perf(n, args, fd);
 	else if ((uint32_t)args[0] >= SKEP_ASK_BTF && (uint32_t)args[0] < SKEP_ASK_END)
 		ret = answer_ask(n, args, fd);
