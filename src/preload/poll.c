@@ -24,7 +24,8 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* When a wait ends: INT64_MAX, never. */
+/* When a wait ends: INT64_MAX, never. Asked after libc's call, which had a handle to find and so
+ * did not wait: who has none does not pay for a clock. */
 static int64_t end_of(const struct timespec *limit)
 {
 	if (!limit || limit->tv_sec > INT64_MAX / 1000000000 / 4)
@@ -143,24 +144,23 @@ static int poll_handles(struct pollfd *fds, nfds_t n, int64_t end, const sigset_
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *limit, const sigset_t *mask)
 {
-	/* The kernel's call, but not libc's, writes what is left. */
-	int64_t end = end_of(limit);
 	int r;
 
 	refresh_sets(fds, n);
 	r = NEXT(ppoll)(fds, n, limit, mask);
-	return r > 0 && any_source(fds, n) ? poll_handles(fds, n, end, mask, r) : r;
+	return r > 0 && any_source(fds, n) ? poll_handles(fds, n, end_of(limit), mask, r) : r;
 }
 
 EXPORT int poll(struct pollfd *fds, nfds_t n, int ms)
 {
 	struct timespec limit = {ms / 1000, ms % 1000 * 1000000L};
-	int64_t end = end_of(ms < 0 ? NULL : &limit);
 	int r;
 
 	refresh_sets(fds, n);
 	r = NEXT(poll)(fds, n, ms);
-	return r > 0 && any_source(fds, n) ? poll_handles(fds, n, end, NULL, r) : r;
+	if (r <= 0 || !any_source(fds, n))
+		return r;
+	return poll_handles(fds, n, end_of(ms < 0 ? NULL : &limit), NULL, r);
 }
 
 /* Their names in programs compiled with _FORTIFY_SOURCE. */
@@ -268,7 +268,6 @@ EXPORT int pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct time
 		   const sigset_t *mask)
 {
 	struct sets s = {.given = {in, out, ex}};
-	int64_t end = end_of(limit);
 	int r;
 
 	/* Larger sets than libc's are no sets of ours. */
@@ -277,7 +276,7 @@ EXPORT int pselect(int n, fd_set *in, fd_set *out, fd_set *ex, const struct time
 	keep(&s, n);
 	refresh_in(&s, n);
 	r = NEXT(pselect)(n, in, out, ex, limit, mask);
-	return r > 0 && found_source(&s, n) ? select_handles(&s, n, end, mask, r) : r;
+	return r > 0 && found_source(&s, n) ? select_handles(&s, n, end_of(limit), mask, r) : r;
 }
 
 EXPORT int select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *limit)
@@ -291,12 +290,12 @@ EXPORT int select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *li
 		return NEXT(select)(n, in, out, ex, limit);
 	if (limit)
 		t = (struct timespec){limit->tv_sec, limit->tv_usec * 1000};
-	end = end_of(limit ? &t : NULL);
 	keep(&s, n);
 	refresh_in(&s, n);
 	r = NEXT(select)(n, in, out, ex, limit);
 	if (r <= 0 || !found_source(&s, n))
 		return r;
+	end = end_of(limit ? &t : NULL);
 	r = select_handles(&s, n, end, NULL, r);
 	/* Linux writes what is left. */
 	left = limit ? left_of(end, &t) : NULL;
