@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "bpf/uapi.h"
+#include "client/ask.h"
 #include "cmd.h"
 
 static char self[4096];
@@ -147,7 +148,7 @@ static int client_wild(void)
 {
 	union bpf_attr a;
 	uint64_t v = 1;
-	int fd = make_map(BPF_MAP_TYPE_HASH, 0);
+	int fd = make_map(BPF_MAP_TYPE_HASH, 0), view;
 
 	EXPECT(raw_bpf(BPF_MAP_CREATE, (union bpf_attr *)8, sizeof(a)) == -EFAULT);
 	EXPECT(raw_bpf(BPF_MAP_CREATE, &a, 1u << 20) == -E2BIG);
@@ -157,6 +158,16 @@ static int client_wild(void)
 	EXPECT(element(BPF_MAP_UPDATE_ELEM, fd, 1, (uint64_t *)16) == -EFAULT);
 	EXPECT(element(BPF_MAP_UPDATE_ELEM, fd, 1, &v) == 0);
 	EXPECT(element(BPF_MAP_LOOKUP_ELEM, fd, 1, (uint64_t *)-8) == -EFAULT);
+	/* The preloaded library's questions, from somebody else. */
+	EXPECT(syscall(SYS_bpf, SKEP_ASK_SOURCE, 999L, 0L) == -1 && errno == EPERM);
+	EXPECT(syscall(SYS_bpf, SKEP_ASK_SOURCE, -1L, -1L) == -1 && errno == EPERM);
+	EXPECT(syscall(SYS_bpf, SKEP_ASK_SOURCE, (long)fd, 0L) == SKEP_ASK_MAP);
+	EXPECT(syscall(SYS_bpf, SKEP_ASK_PERF_MAP, (long)fd, -1L) == 0);
+	EXPECT(syscall(SYS_bpf, SKEP_ASK_PERF_ENABLE, (long)fd, 1L) == -1 && errno == EINVAL);
+	EXPECT(syscall(SYS_bpf, SKEP_ASK_END, (long)fd, 1L) == -1);
+	view = (int)syscall(SYS_bpf, SKEP_ASK_BTF, -1L, -1L);
+	EXPECT(view >= 0 && write(view, "x", 1) == -1 && ftruncate(view, 0) == -1);
+	EXPECT(mmap(NULL, 1, PROT_WRITE, MAP_SHARED, view, 0) == MAP_FAILED && !close(view));
 	memset(&a, 0xff, sizeof(a));
 	EXPECT(raw_bpf(BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)) < 0);
 	return 0;
