@@ -72,7 +72,7 @@ int skep_real_close(int fd)
 
 long skep_real_futex(void *word, int op, uint32_t val)
 {
-	return __real_syscall(__NR_futex, word, op, val, NULL, NULL, 0);
+	return __real_syscall(__NR_futex, word, op, val, (void *)NULL, (void *)NULL, 0);
 }
 
 long skep_real_futex_waitv(const struct futex_waitv *words, unsigned n, const struct timespec *at)

@@ -477,9 +477,10 @@ int skep_standin_event(int fd)
 	struct stand_in *s = find(-1, fd);
 	int err = s ? start_watching() : add_entry(-1, fd, NULL, &s);
 
-	if (!err)
+	if (!err && s) {
 		refresh(s);
-	err = err ? err : s->event;
+		err = s->event;
+	}
 	leave(&old);
 	return err;
 }

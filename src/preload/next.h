@@ -17,13 +17,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAMES(X)                                                                                   \
-	X(open)                                                                                    \
-	X(open64)                                                                                  \
-	X(openat) X(openat64) X(fopen) X(fopen64) X(access) X(faccessat) X(euidaccess) X(eaccess)  \
-		X(stat) X(stat64) X(mmap) X(mmap64) X(ioctl) X(close) X(dup2) X(dup3)              \
-			X(close_range) X(closefrom) X(epoll_ctl) X(epoll_pwait) X(epoll_pwait2)    \
-				X(poll) X(ppoll) X(select) X(pselect)
+/* clang-format off */
+#define NAMES(X) \
+	X(open) X(open64) X(openat) X(openat64) X(fopen) X(fopen64) \
+	X(access) X(faccessat) X(euidaccess) X(eaccess) X(stat) X(stat64) \
+	X(mmap) X(mmap64) X(ioctl) \
+	X(close) X(dup2) X(dup3) X(close_range) X(closefrom) \
+	X(epoll_ctl) X(epoll_pwait) X(epoll_pwait2) \
+	X(poll) X(ppoll) X(select) X(pselect)
+/* clang-format on */
 
 enum name {
 #define X(n) NEXT_##n,

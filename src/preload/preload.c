@@ -76,7 +76,7 @@ int skep_real_close(int fd)
 
 long skep_real_futex(void *word, int op, uint32_t val)
 {
-	return syscall(SYS_futex, word, (long)op, (long)val, NULL, NULL, 0L);
+	return syscall(SYS_futex, word, (long)op, (long)val, (void *)NULL, (void *)NULL, 0L);
 }
 
 long skep_real_futex_waitv(const struct futex_waitv *words, unsigned n, const struct timespec *at)
