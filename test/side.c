@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "prog/type.h"
 #include "side.h"
 
 #include <linux/btf.h>
@@ -65,13 +66,25 @@ static long load(struct side *s, union bpf_attr *attr, int *out)
 	return 0;
 }
 
+/* The first attach type that fits. */
+static uint32_t side_attach(uint32_t type)
+{
+	uint32_t attach = 0;
+
+	while (type < skep_nprog_types && skep_prog_types[type].name && attach < 63 &&
+	       skep_prog_types[type].check_attach(attach))
+		attach++;
+	return attach;
+}
+
 long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint32_t n,
 	       const char *license, int *fd)
 {
 	union bpf_attr attr = {.prog_type = type,
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = n,
-			       .license = (uintptr_t)license};
+			       .license = (uintptr_t)license,
+			       .expected_attach_type = side_attach(type)};
 
 	return load(s, &attr, fd);
 }

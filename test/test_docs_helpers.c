@@ -38,7 +38,8 @@ static const struct {
 	{BPF_FUNC_get_hash_recalc, "another hash function; addresses, ports and protocol count"},
 	{BPF_FUNC_get_cgroup_classid, "0: packets have no socket; only with a packet as context"},
 	{BPF_FUNC_get_route_realm, "0: packets have no route"},
-	{BPF_FUNC_get_socket_cookie, "0: packets have no socket; only with a packet as context"},
+	{BPF_FUNC_get_socket_cookie,
+	 "0: packets have no socket; only with a packet or the program's context"},
 	{BPF_FUNC_get_socket_uid, "65534: packets have no socket"},
 	{BPF_FUNC_xdp_adjust_tail, "frames are linear: no fragments"},
 	{BPF_FUNC_xdp_get_buff_len, "frames are linear; not in syscall programs"},
@@ -164,9 +165,17 @@ static void put_types_table(void)
 			put("any");
 		else
 			put("%lld to %lld%s", (long long)p->ret_min, (long long)p->ret_max,
-			    t == BPF_PROG_TYPE_CGROUP_SKB ? " (egress: 3)" : "");
+			    t == BPF_PROG_TYPE_CGROUP_SKB         ? " (egress: 3)"
+			    : t == BPF_PROG_TYPE_CGROUP_SOCK_ADDR ? " (bind: 3, receiving and "
+								    "names: 1 alone)"
+								  : "");
 		put(" | %s |\n", p->test_run ? "yes" : "");
 	}
+	put("\nPrograms without TEST_RUN and without a probe to attach to are only verified: "
+	    "sockets, control\n"
+	    "groups and the flow dissector are not there. Linux runs sk_lookup and flow_dissector "
+	    "programs\n"
+	    "in TEST_RUN, skep answers 524.\n");
 	put("\nTEST_RUN takes what the kernel's takes and answers as it does, except: XDP frames "
 	    "longer\n"
 	    "than a page are linear, fragments on demand (`data_end` before the end) are "

@@ -272,20 +272,25 @@ static void argument(struct code *c, const struct side *s, uint8_t reg, int kind
 	}
 }
 
+static void load_field(struct code *c, uint8_t dst, uint32_t type, uint8_t kind)
+{
+	const struct skep_ctx_field *f = skep_prog_types[type].fields;
+
+	while (f->kind != kind)
+		f++;
+	add(c, BPF_LDX | BPF_MEM | (f->size == 8 ? BPF_DW : BPF_W), dst, 6, (int16_t)f->off, 0);
+}
+
 /* R8: a packet of 64 bytes at least where the type can have one, else the stack. */
 static void packet_pointer(struct code *c, uint32_t type)
 {
-	bool xdp = type == BPF_PROG_TYPE_XDP;
-
 	if (!skep_prog_types[type].direct_packet) {
 		add(c, BPF_ALU64 | BPF_MOV | BPF_X, 8, 10, 0, 0);
 		add(c, BPF_ALU64 | BPF_ADD | BPF_K, 8, 0, 0, -64);
 		return;
 	}
-	add(c, BPF_LDX | BPF_MEM | BPF_W, 8, 6,
-	    xdp ? offsetof(struct xdp_md, data) : offsetof(struct __sk_buff, data), 0);
-	add(c, BPF_LDX | BPF_MEM | BPF_W, 9, 6,
-	    xdp ? offsetof(struct xdp_md, data_end) : offsetof(struct __sk_buff, data_end), 0);
+	load_field(c, 8, type, SKEP_CTX_PKT);
+	load_field(c, 9, type, SKEP_CTX_PKT_END);
 	add(c, BPF_ALU64 | BPF_MOV | BPF_X, 1, 8, 0, 0);
 	add(c, BPF_ALU64 | BPF_ADD | BPF_K, 1, 0, 0, 64);
 	add(c, BPF_JMP | BPF_JLE | BPF_X, 1, 9, 2, 0);

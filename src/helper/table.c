@@ -25,7 +25,7 @@
 	 T(FLOW_DISSECTOR))
 #define COOKIE                                                                                     \
 	(T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(CGROUP_SOCK) | T(SOCK_OPS) | T(SK_SKB) |        \
-	 T(CGROUP_SOCK_ADDR) | T(SK_REUSEPORT))
+	 T(CGROUP_SOCK_ADDR))
 
 /* Types that get the helpers of networking, coarse time among them. */
 #define NETLIKE                                                                                    \

@@ -27,7 +27,7 @@ const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_
 
 		if (off < f->off || off >= (uint32_t)f->off + f->size || !(f->flags & need) ||
 		    (f->flags & SKEP_CTX_PRIV && !privileged) ||
-		    (f->attach && f->attach != prog->attach_type))
+		    (f->attach && !skep_attach_in(f->attach, prog->attach_type)))
 			continue;
 		if (allowed(f, off, size, write))
 			return f;
@@ -35,14 +35,40 @@ const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_
 	return NULL;
 }
 
+#define A(type) (1ull << BPF_CGROUP_##type)
+
+/* Where the attach type says what may be returned. */
+static const struct {
+	uint32_t type;
+	uint64_t attach;
+	int8_t min, max;
+} ranges[] = {
+	/* Egress may report congestion besides its verdict. */
+	{BPF_PROG_TYPE_CGROUP_SKB, A(INET_EGRESS), 0, 3},
+	/* Bind may spare the caller the check of its capability. */
+	{BPF_PROG_TYPE_CGROUP_SOCK_ADDR, A(INET4_BIND) | A(INET6_BIND), 0, 3},
+	/* What is done already can't be refused. */
+	{BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+	 A(UDP4_RECVMSG) | A(UDP6_RECVMSG) | A(UNIX_RECVMSG) | A(INET4_GETPEERNAME) |
+		 A(INET6_GETPEERNAME) | A(UNIX_GETPEERNAME) | A(INET4_GETSOCKNAME) |
+		 A(INET6_GETSOCKNAME) | A(UNIX_GETSOCKNAME),
+	 1, 1},
+	/* Of a session, the entry says whether the exit is asked for. */
+	{BPF_PROG_TYPE_KPROBE, 1ull << BPF_TRACE_KPROBE_SESSION | 1ull << BPF_TRACE_UPROBE_SESSION,
+	 0, 1},
+};
+
 bool skep_prog_ret_range(const struct skep_prog *prog, int64_t *min, int64_t *max)
 {
-	if (prog->ops->ret_any)
-		return false;
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		if (ranges[i].type == prog->type &&
+		    skep_attach_in(ranges[i].attach, prog->attach_type)) {
+			*min = ranges[i].min;
+			*max = ranges[i].max;
+			return true;
+		}
+	}
 	*min = prog->ops->ret_min;
 	*max = prog->ops->ret_max;
-	/* Egress may report congestion besides its verdict. */
-	if (prog->type == BPF_PROG_TYPE_CGROUP_SKB && prog->attach_type == BPF_CGROUP_INET_EGRESS)
-		*max = 3;
-	return true;
+	return !prog->ops->ret_any;
 }

@@ -12,6 +12,27 @@ extern const struct skep_ctx_field skep_fields_tc[SKEP_NFIELDS_SKB];
 extern const struct skep_ctx_field skep_fields_socket_filter[SKEP_NFIELDS_SKB];
 extern const struct skep_ctx_field skep_fields_cgroup_skb[SKEP_NFIELDS_SKB];
 extern const struct skep_ctx_field skep_fields_lwt[SKEP_NFIELDS_SKB];
+extern const struct skep_ctx_field skep_fields_sk_skb[SKEP_NFIELDS_SKB];
+#define SKEP_NFIELDS_FLOW_DISSECTOR 3
+extern const struct skep_ctx_field skep_fields_flow_dissector[SKEP_NFIELDS_FLOW_DISSECTOR];
+#define SKEP_NFIELDS_CGROUP_DEVICE 3
+extern const struct skep_ctx_field skep_fields_cgroup_device[SKEP_NFIELDS_CGROUP_DEVICE];
+#define SKEP_NFIELDS_CGROUP_SYSCTL 2
+extern const struct skep_ctx_field skep_fields_cgroup_sysctl[SKEP_NFIELDS_CGROUP_SYSCTL];
+#define SKEP_NFIELDS_CGROUP_SOCKOPT 9
+extern const struct skep_ctx_field skep_fields_cgroup_sockopt[SKEP_NFIELDS_CGROUP_SOCKOPT];
+#define SKEP_NFIELDS_CGROUP_SOCK 27
+extern const struct skep_ctx_field skep_fields_cgroup_sock[SKEP_NFIELDS_CGROUP_SOCK];
+#define SKEP_NFIELDS_CGROUP_SOCK_ADDR 12
+extern const struct skep_ctx_field skep_fields_cgroup_sock_addr[SKEP_NFIELDS_CGROUP_SOCK_ADDR];
+#define SKEP_NFIELDS_SOCK_OPS 44
+extern const struct skep_ctx_field skep_fields_sock_ops[SKEP_NFIELDS_SOCK_OPS];
+#define SKEP_NFIELDS_SK_MSG 11
+extern const struct skep_ctx_field skep_fields_sk_msg[SKEP_NFIELDS_SK_MSG];
+#define SKEP_NFIELDS_SK_REUSEPORT 10
+extern const struct skep_ctx_field skep_fields_sk_reuseport[SKEP_NFIELDS_SK_REUSEPORT];
+#define SKEP_NFIELDS_SK_LOOKUP 10
+extern const struct skep_ctx_field skep_fields_sk_lookup[SKEP_NFIELDS_SK_LOOKUP];
 #define SKEP_NFIELDS_XDP 6
 extern const struct skep_ctx_field skep_fields_xdp[SKEP_NFIELDS_XDP];
 #define SKEP_NFIELDS_PERF_EVENT 3

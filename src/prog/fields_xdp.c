@@ -16,5 +16,5 @@ const struct skep_ctx_field skep_fields_xdp[] = {
 	ROW(data_meta, data_meta, PKT_META),
 	ROW(ingress_ifindex, ingress_ifindex, SCALAR),
 	ROW(rx_queue_index, rx_queue_index, SCALAR),
-	ROW(egress_ifindex, egress_ifindex, SCALAR, .attach = BPF_XDP_DEVMAP),
+	ROW(egress_ifindex, egress_ifindex, SCALAR, .attach = 1ull << BPF_XDP_DEVMAP),
 };

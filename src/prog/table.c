@@ -26,6 +26,50 @@ static int attach_cgroup_skb(uint32_t attach_type)
 		       : -EINVAL;
 }
 
+#define A(type) (1ull << BPF_##type)
+
+static int attach_one_of(uint64_t set, uint32_t attach_type)
+{
+	return skep_attach_in(set, attach_type) ? 0 : -EINVAL;
+}
+
+/* 0 stands for creation, as programs of before there were more. */
+static int attach_cgroup_sock(uint32_t attach_type)
+{
+	return attach_one_of(1 | A(CGROUP_INET_SOCK_CREATE) | A(CGROUP_INET_SOCK_RELEASE) |
+				     A(CGROUP_INET4_POST_BIND) | A(CGROUP_INET6_POST_BIND),
+			     attach_type);
+}
+
+static int attach_cgroup_sock_addr(uint32_t attach_type)
+{
+	return attach_one_of(A(CGROUP_INET4_BIND) | A(CGROUP_INET6_BIND) | A(CGROUP_INET4_CONNECT) |
+				     A(CGROUP_INET6_CONNECT) | A(CGROUP_UNIX_CONNECT) |
+				     A(CGROUP_UDP4_SENDMSG) | A(CGROUP_UDP6_SENDMSG) |
+				     A(CGROUP_UNIX_SENDMSG) | A(CGROUP_UDP4_RECVMSG) |
+				     A(CGROUP_UDP6_RECVMSG) | A(CGROUP_UNIX_RECVMSG) |
+				     A(CGROUP_INET4_GETPEERNAME) | A(CGROUP_INET6_GETPEERNAME) |
+				     A(CGROUP_UNIX_GETPEERNAME) | A(CGROUP_INET4_GETSOCKNAME) |
+				     A(CGROUP_INET6_GETSOCKNAME) | A(CGROUP_UNIX_GETSOCKNAME),
+			     attach_type);
+}
+
+static int attach_cgroup_sockopt(uint32_t attach_type)
+{
+	return attach_one_of(A(CGROUP_GETSOCKOPT) | A(CGROUP_SETSOCKOPT), attach_type);
+}
+
+static int attach_sk_reuseport(uint32_t attach_type)
+{
+	return attach_one_of(1 | A(SK_REUSEPORT_SELECT) | A(SK_REUSEPORT_SELECT_OR_MIGRATE),
+			     attach_type);
+}
+
+static int attach_sk_lookup(uint32_t attach_type)
+{
+	return attach_one_of(A(SK_LOOKUP), attach_type);
+}
+
 /* What the types on socket buffers have in common, and what those of lightweight tunnels. */
 #define SKB                                                                                        \
 	.ctx_size = sizeof(struct __sk_buff), .ictx_size = sizeof(struct skep_skb),                \
@@ -36,6 +80,10 @@ static int attach_cgroup_skb(uint32_t attach_type)
 				     .check_attach = attach_any
 /* The context is passed as it is. */
 #define SAME(size) .ctx_size = (size), .ictx_size = (size), .ret_any = true
+
+/* The same for types whose programs are only verified: there is no hook to run them at. */
+#define VERDICT(type) .ctx_size = sizeof(type), .ictx_size = sizeof(type), .ret_max = 1
+#define ANSWER(type)  SAME(sizeof(type))
 
 const struct skep_prog_type skep_prog_types[] = {
 	[BPF_PROG_TYPE_SOCKET_FILTER] = {.name = "socket_filter",
@@ -77,19 +125,76 @@ const struct skep_prog_type skep_prog_types[] = {
 				      .ret_min = 0,
 				      .ret_max = 1,
 				      .check_attach = attach_cgroup_skb},
+	[BPF_PROG_TYPE_CGROUP_SOCK] = {.name = "cgroup_sock",
+				       FIELDS(skep_fields_cgroup_sock),
+				       VERDICT(struct bpf_sock),
+				       .check_attach = attach_cgroup_sock},
 	[BPF_PROG_TYPE_LWT_IN] = {.name = "lwt_in", LWT},
 	[BPF_PROG_TYPE_LWT_OUT] = {.name = "lwt_out", LWT},
 	[BPF_PROG_TYPE_LWT_XMIT] = {.name = "lwt_xmit", LWT, .direct_write = true},
+	[BPF_PROG_TYPE_SOCK_OPS] = {.name = "sock_ops",
+				    FIELDS(skep_fields_sock_ops),
+				    VERDICT(struct bpf_sock_ops),
+				    .check_attach = attach_any},
+	[BPF_PROG_TYPE_SK_SKB] = {.name = "sk_skb",
+				  FIELDS(skep_fields_sk_skb),
+				  .ctx_size = sizeof(struct __sk_buff),
+				  .ictx_size = sizeof(struct skep_skb),
+				  .direct_packet = true,
+				  .direct_write = true,
+				  .ret_any = true,
+				  .check_attach = attach_any},
+	[BPF_PROG_TYPE_CGROUP_DEVICE] = {.name = "cgroup_device",
+					 FIELDS(skep_fields_cgroup_device),
+					 VERDICT(struct bpf_cgroup_dev_ctx),
+					 .check_attach = attach_any},
+	[BPF_PROG_TYPE_SK_MSG] = {.name = "sk_msg",
+				  FIELDS(skep_fields_sk_msg),
+				  ANSWER(struct sk_msg_md),
+				  .direct_packet = true,
+				  .direct_write = true,
+				  .check_attach = attach_any},
 	[BPF_PROG_TYPE_RAW_TRACEPOINT] = {.name = "raw_tracepoint",
 					  FIELDS(skep_fields_raw_tp),
 					  SAME(SKEP_CTX_SIZE_RAW_TP),
 					  .test_run = skep_test_run_raw_tp,
 					  .check_attach = attach_any},
+	[BPF_PROG_TYPE_CGROUP_SOCK_ADDR] = {.name = "cgroup_sock_addr",
+					    FIELDS(skep_fields_cgroup_sock_addr),
+					    VERDICT(struct bpf_sock_addr),
+					    .check_attach = attach_cgroup_sock_addr},
 	[BPF_PROG_TYPE_LWT_SEG6LOCAL] = {.name = "lwt_seg6local", LWT},
+	[BPF_PROG_TYPE_SK_REUSEPORT] = {.name = "sk_reuseport",
+					FIELDS(skep_fields_sk_reuseport),
+					ANSWER(struct sk_reuseport_md),
+					.direct_packet = true,
+					.check_attach = attach_sk_reuseport},
+	[BPF_PROG_TYPE_FLOW_DISSECTOR] = {.name = "flow_dissector",
+					  FIELDS(skep_fields_flow_dissector),
+					  .ctx_size = sizeof(struct __sk_buff),
+					  .ictx_size = sizeof(struct skep_skb),
+					  .direct_packet = true,
+					  .ret_any = true,
+					  .check_attach = attach_any},
+	[BPF_PROG_TYPE_CGROUP_SYSCTL] = {.name = "cgroup_sysctl",
+					 FIELDS(skep_fields_cgroup_sysctl),
+					 VERDICT(struct bpf_sysctl),
+					 .check_attach = attach_any},
 	[BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE] = {.name = "raw_tracepoint_writable",
 						   FIELDS(skep_fields_raw_tp_writable),
 						   SAME(SKEP_CTX_SIZE_RAW_TP),
 						   .check_attach = attach_any},
+	[BPF_PROG_TYPE_CGROUP_SOCKOPT] = {.name = "cgroup_sockopt",
+					  FIELDS(skep_fields_cgroup_sockopt),
+					  VERDICT(struct bpf_sockopt),
+					  .direct_packet = true,
+					  .direct_write = true,
+					  .packet_args = true,
+					  .check_attach = attach_cgroup_sockopt},
+	[BPF_PROG_TYPE_SK_LOOKUP] = {.name = "sk_lookup",
+				     FIELDS(skep_fields_sk_lookup),
+				     VERDICT(struct bpf_sk_lookup),
+				     .check_attach = attach_sk_lookup},
 	[BPF_PROG_TYPE_SYSCALL] = {.name = "syscall",
 				   FIELDS(skep_fields_syscall),
 				   SAME(SKEP_CTX_SIZE_SYSCALL),

@@ -17,7 +17,9 @@ enum skep_ctx_kind { /* what a load of the field yields */
 		     SKEP_CTX_PKT,
 		     SKEP_CTX_PKT_END,
 		     SKEP_CTX_PKT_META,
-		     SKEP_CTX_SOCK_OR_NULL,
+		     SKEP_CTX_SOCK_OR_NULL, /* may be a request or timewait socket */
+		     SKEP_CTX_FULL_SOCK, /* a full socket */
+		     SKEP_CTX_FULL_SOCK_OR_NULL,
 		     SKEP_CTX_FLOW_KEYS,
 		     SKEP_CTX_TP_BUFFER, /* raw_tracepoint_writable: the buffer behind argument 0 */
 };
@@ -37,7 +39,7 @@ struct skep_ctx_field {
 	uint16_t ioff, isize;
 	uint8_t kind, flags;
 	uint8_t unit; /* an array: bytes of an element, else 0 */
-	uint8_t attach; /* only for this expected_attach_type, if not 0 */
+	uint64_t attach; /* only for these expected_attach_types, a bit each, if not 0 */
 };
 
 struct skep_prog_type {
@@ -54,9 +56,16 @@ struct skep_prog_type {
 	bool ret_any; /* all values may be returned */
 	bool direct_packet; /* programs may read packets through pointers ... */
 	bool direct_write; /* ... and write them */
+	bool packet_args; /* all helpers that take memory take packets, not only those with PKT */
 	bool ld_abs; /* may use LD_ABS and LD_IND */
 	bool unprivileged; /* may be loaded without capabilities */
 };
+
+/* Whether a set of attach types, a bit each, has this one. */
+static inline bool skep_attach_in(uint64_t set, uint32_t attach_type)
+{
+	return attach_type < 64 && set >> attach_type & 1;
+}
 
 /* By BPF_PROG_TYPE_*; name NULL where skep has none. */
 extern const struct skep_prog_type skep_prog_types[];
@@ -105,6 +114,7 @@ struct skep_skb {
 	uint32_t csum;
 	uint32_t csum_level;
 	void *sk; /* none: NULL */
+	struct bpf_flow_keys *flow_keys; /* of flow dissectors, else NULL */
 	bool l4_hash, sw_hash;
 	struct skep_packet *pkt;
 };

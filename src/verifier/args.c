@@ -351,7 +351,8 @@ int skep_v_arg(struct venv *env, struct vcall *c, unsigned i)
 					     "R%d leaks addr into helper function\n", r);
 		return 0;
 	}
-	if (v_is_pkt(reg) && !(c->row->flags & SKEP_HELPER_PKT && env->prog->ops->direct_packet))
+	if (v_is_pkt(reg) && !(c->row->flags & SKEP_HELPER_PKT && env->prog->ops->direct_packet) &&
+	    !env->prog->ops->packet_args)
 		return skep_v_refuse(env, EACCES, W_HELPER, r,
 				     "helper access to the packet is not allowed\n");
 	if (!(v_is_null(reg) && arg & SKEP_ARG_MAYBE_NULL)) {

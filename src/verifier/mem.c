@@ -245,6 +245,14 @@ static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, i
 		d->flags = V_MAYBE_NULL;
 		d->id = ++env->next_id;
 		break;
+	case SKEP_CTX_FULL_SOCK:
+		skep_v_reg_zero_ptr(d, V_SOCK);
+		break;
+	case SKEP_CTX_FULL_SOCK_OR_NULL:
+		skep_v_reg_zero_ptr(d, V_SOCK);
+		d->flags = V_MAYBE_NULL;
+		d->id = ++env->next_id;
+		break;
 	case SKEP_CTX_FLOW_KEYS:
 		skep_v_reg_zero_ptr(d, V_FLOW_KEYS);
 		break;
