@@ -223,7 +223,7 @@ static long call_32(long nr, long a, long b, long c)
 
 	__asm__ volatile("int $0x80"
 			 : "=a"(r)
-			 : "a"(nr), "b"(a), "c"(b), "d"(c)
+			 : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(-1L), "D"(0L)
 			 : "memory", "r8", "r9", "r10", "r11");
 	return (int)r;
 }
