@@ -92,18 +92,30 @@ static int key_after(struct skep_htab *h, uint32_t bucket, const void *after, vo
 	return l.ref.elem != 0;
 }
 
+/* The same of a bucket that others go on changing: in the end with its lock held. 0 then also
+ * where somebody changes it without the lock. */
+static int key_after_settled(struct skep_htab *h, uint32_t bucket, const void *after, void *out)
+{
+	struct htab_stripe *st;
+	int got;
+
+	for (int tries = 0; tries < WALK_TRIES; tries++) {
+		got = key_after(h, bucket, after, out);
+		if (got >= 0)
+			return got;
+	}
+	if (htab_lock(h, bucket, &st) < 0)
+		return 0;
+	got = key_after(h, bucket, after, out);
+	htab_unlock(st);
+	return got > 0;
+}
+
 static int first_from(struct skep_htab *h, uint32_t bucket, const void *after, void *out)
 {
-	int tries = 0;
-
 	for (bucket = skip_unbacked(h, bucket); bucket < h->nbuckets;) {
-		int got = key_after(h, bucket, after, out);
-
-		if (got > 0)
+		if (key_after_settled(h, bucket, after, out))
 			return 0;
-		if (got < 0 && ++tries < WALK_TRIES)
-			continue;
-		tries = 0;
 		after = NULL;
 		bucket = skip_unbacked(h, bucket + 1);
 	}
