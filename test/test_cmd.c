@@ -746,6 +746,43 @@ static void test_vmlinux_h(void **state)
 	}
 }
 
+/* libbpf finds variables of the kernel in the BTF that skep presents. Kernels that know no
+ * addresses of data refuse them. */
+static void test_ksym_variables(void **state)
+{
+	const char *prog =
+		cmd_text("ksyms.bpf.c",
+			 "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+			 "extern const int bpf_prog_active __ksym;\n"
+			 "extern const int cpu_number __ksym;\n"
+			 "extern const int no_such_variable __ksym __weak;\n"
+			 "SEC(\"xdp\") int p(struct xdp_md *ctx)\n"
+			 "{\n"
+			 "	__u32 cpu = bpf_get_smp_processor_id();\n"
+			 "	const int *mine = bpf_this_cpu_ptr(&bpf_prog_active);\n"
+			 "	const int *number = bpf_per_cpu_ptr(&cpu_number, cpu);\n"
+			 "	const int *none = bpf_per_cpu_ptr(&cpu_number, 1 << 20);\n"
+			 "	if (&no_such_variable || none || !number || *number != cpu)\n"
+			 "		return XDP_ABORTED;\n"
+			 "	return *mine >= 0 && *mine < 100 ? XDP_DROP : XDP_PASS;\n"
+			 "}\n"
+			 "char _license[] SEC(\"license\") = \"GPL\";\n");
+
+	EACH_RUNTIME(i)
+	{
+		const struct cmd_result *r =
+			skep_cmd("run %s -c %s --runtime %s --json", prog, capture(), runtimes[i]);
+
+		if (i && r->status && strstr(r->err, "failed to find the address")) {
+			print_message("skipped: the running kernel has no addresses of data\n");
+			continue;
+		}
+		if (r->status)
+			fail_msg("%s: %s", runtimes[i], r->err);
+		assert_int_equal(json_number(json_parse(r->out), "verdicts.XDP_DROP"), 10);
+	}
+}
+
 /* ---- dump ---- */
 
 static void test_dump(void **state)
@@ -973,6 +1010,7 @@ int main(void)
 		cmocka_unit_test(test_diagnostics),
 		cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_vmlinux_h),
+		cmocka_unit_test(test_ksym_variables),
 		cmocka_unit_test(test_dump),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_map_kinds),

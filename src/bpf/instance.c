@@ -7,6 +7,7 @@
 
 #include "bpf/instance.h"
 #include "bpf/sys.h"
+#include "btf/btf.h"
 #include "exec/slot.h"
 #include "os/os.h"
 #include "os/participant.h"
@@ -23,6 +24,8 @@ static void instance_free(struct skep *skep)
 {
 	skep_defer_poll(skep);
 	skep_envs_free(skep);
+	if (skep->vmlinux)
+		skep_btf_put(skep->vmlinux);
 	skep_handles_close(skep);
 	skep_objects_free(skep);
 	skep_slots_close(skep->slots);

@@ -92,7 +92,7 @@ struct skep {
 	struct skep_sys *_Atomic sys;
 	struct skep_slots *slots;
 	struct skep_parts *parts;
-	struct skep_btf *vmlinux; /* the types that skep presents (btf/vmlinux.c) */
+	struct skep_btf *_Atomic vmlinux; /* the types that skep presents, once needed */
 	struct skep_env *_Atomic envs; /* for epochs: open and closed ones, only ever pushed */
 	_Atomic uint64_t epoch; /* rises with every skep_defer() */
 	struct skep_deferred *_Atomic deferred;

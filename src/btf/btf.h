@@ -58,6 +58,8 @@ int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *m
 
 /* The types that skep presents as /sys/kernel/btf/vmlinux: raw bytes. */
 int skep_btf_vmlinux(struct skep_btf **out);
+/* The same, made once for an instance, which keeps it. */
+int skep_btf_presented(struct skep *skep, const struct skep_btf **out);
 
 /* func_info and line_info of PROG_LOAD: checks as the kernel does, with its log
  * messages; *out arrays are owned by the caller. The caller answers the record size that is

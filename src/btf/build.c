@@ -215,13 +215,15 @@ static void put_node(struct out *o, const struct skep_btf_node *n)
 	if (kind == BTF_KIND_FWD || kind == BTF_KIND_ARRAY)
 		third = 0;
 	else if (kind == BTF_KIND_STRUCT || kind == BTF_KIND_UNION || kind == BTF_KIND_INT ||
-		 kind == BTF_KIND_ENUM || kind == BTF_KIND_ENUM64)
+		 kind == BTF_KIND_ENUM || kind == BTF_KIND_ENUM64 || kind == BTF_KIND_DATASEC)
 		third = n->size;
 	put32(o, n->name);
 	put32(o, (uint32_t)kflag << 31 | kind << 24 | n->nparts);
 	put32(o, third);
 	if (kind == BTF_KIND_INT)
 		put32(o, n->type); /* the encoding word */
+	if (kind == BTF_KIND_VAR)
+		put32(o, n->index);
 	if (kind == BTF_KIND_ARRAY) {
 		put32(o, n->type);
 		put32(o, n->index);
@@ -229,6 +231,12 @@ static void put_node(struct out *o, const struct skep_btf_node *n)
 	}
 	for (uint32_t i = 0; i < n->nparts; i++) {
 		const struct skep_btf_part *p = &n->parts[i];
+		if (kind == BTF_KIND_DATASEC) {
+			put32(o, p->type);
+			put32(o, (uint32_t)p->off);
+			put32(o, p->bits);
+			continue;
+		}
 		put32(o, p->name);
 		if (kind == BTF_KIND_ENUM) {
 			put32(o, (uint32_t)p->off);

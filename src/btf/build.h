@@ -14,15 +14,15 @@
 /* A member, parameter or enumerator. */
 struct skep_btf_part {
 	uint32_t name, type;
-	uint64_t off; /* member: bit offset; enumerator: value */
-	uint32_t bits; /* bitfield, or 0 */
+	uint64_t off; /* member: bit offset; enumerator: value; variable: bytes */
+	uint32_t bits; /* bitfield, or 0; variable in a section: bytes */
 };
 
 struct skep_btf_node {
 	uint32_t kind, name;
 	uint32_t type; /* referred to; array: element */
 	uint32_t size, align; /* bytes; of what has them */
-	uint32_t index, nelems; /* array */
+	uint32_t index, nelems; /* array; VAR: index is the linkage */
 	bool kflag;
 	uint32_t nparts;
 	struct skep_btf_part *parts; /* owned */

@@ -4,12 +4,14 @@
  * interface of bpf(2) and the kernel types of vmlinux_*.h.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bpf/uapi.h" /* so that a change of it rebuilds this file */
 #include "btf/btf.h"
 #include "btf/build.h"
+#include "exec/slot.h"
 
 /* The assembler takes the files in: their paths are those of the source tree. */
 #define TEXT(symbol, file)                                                                         \
@@ -24,6 +26,36 @@
 TEXT(skep_text_types, SKEP_SRC "/btf/vmlinux_types.h");
 TEXT(skep_text_uapi, SKEP_SRC "/bpf/uapi.h");
 TEXT(skep_text_bpf, SKEP_SRC "/btf/vmlinux_bpf.h");
+
+/* The variables that every CPU slot has, all of them int. */
+static int add_percpu(struct skep_btf_build *b)
+{
+	static const char section[] = ".data..percpu";
+	struct skep_btf_part *parts = calloc(SKEP_NVARS, sizeof(*parts));
+	uint32_t type = skep_btf_build_find(b, BTF_KIND_INT, skep_btf_build_str(b, "int", 3), 0, 0);
+
+	if (!parts)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < SKEP_NVARS; i++) {
+		const char *name = skep_slots_vars[i];
+
+		parts[i].off = i * sizeof(int);
+		parts[i].bits = sizeof(int);
+		parts[i].type = skep_btf_build_add(
+			b,
+			&(struct skep_btf_node){.kind = BTF_KIND_VAR,
+						.name = skep_btf_build_str(b, name, strlen(name)),
+						.type = type,
+						.index = BTF_VAR_GLOBAL_ALLOCATED});
+	}
+	skep_btf_build_add(
+		b, &(struct skep_btf_node){.kind = BTF_KIND_DATASEC,
+					   .name = skep_btf_build_str(b, section, strlen(section)),
+					   .size = SKEP_NVARS * sizeof(int),
+					   .parts = parts,
+					   .nparts = SKEP_NVARS});
+	return 0;
+}
 
 static int build(void **data, uint32_t *size)
 {
@@ -41,6 +73,8 @@ static int build(void **data, uint32_t *size)
 	for (int i = 0; i < 3 && !err; i++)
 		err = skep_btf_build_c(&b, texts[i].text, (size_t)(texts[i].end - texts[i].text),
 				       NULL);
+	if (!err)
+		err = add_percpu(&b);
 	if (!err)
 		err = skep_btf_build_write(&b, data, size);
 	skep_btf_build_free(&b);
@@ -62,4 +96,22 @@ int skep_btf_vmlinux(struct skep_btf **out)
 		strcpy((*out)->name, "vmlinux");
 	}
 	return err;
+}
+
+int skep_btf_presented(struct skep *skep, const struct skep_btf **out)
+{
+	struct skep_btf *btf = atomic_load(&skep->vmlinux), *none = NULL;
+	int err;
+
+	if (!btf) {
+		err = skep_btf_vmlinux(&btf);
+		if (err)
+			return err;
+		if (!atomic_compare_exchange_strong(&skep->vmlinux, &none, btf)) {
+			skep_btf_put(btf);
+			btf = none;
+		}
+	}
+	*out = btf;
+	return 0;
 }

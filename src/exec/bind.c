@@ -9,6 +9,7 @@
 
 #include "bpf/instance.h"
 #include "exec/bind.h"
+#include "exec/slot.h"
 #include "map/map.h"
 
 int skep_reloc_value(const struct skep_prog *prog, const struct skep_reloc *reloc, uint64_t *value)
@@ -18,6 +19,10 @@ int skep_reloc_value(const struct skep_prog *prog, const struct skep_reloc *relo
 	void *base;
 	int err;
 
+	if (reloc->kind == SKEP_RELOC_BTF) {
+		*value = (uintptr_t)skep_slots_var(prog->obj.skep->slots, reloc->target);
+		return *value ? 0 : -ENOENT;
+	}
 	if (reloc->kind != SKEP_RELOC_MAP && reloc->kind != SKEP_RELOC_MAP_VALUE)
 		return -ENOTSUP;
 	if (reloc->target >= prog->nmaps)

@@ -11,6 +11,7 @@
 
 #include "bpf/instance.h"
 #include "exec/exec.h"
+#include "exec/slot.h"
 #include "helper/helper.h"
 #include "map/map.h"
 
@@ -104,7 +105,8 @@ static bool in_maps(const struct skep_env *env, uint64_t addr, size_t size, bool
 bool skep_checker_ok(struct skep_checker *c, struct skep_env *env, uint64_t addr, size_t size,
 		     bool write)
 {
-	if (!size || in_regions(c, addr, size, write) || in_maps(env, addr, size, write))
+	if (!size || in_regions(c, addr, size, write) || in_maps(env, addr, size, write) ||
+	    (!write && skep_slots_contain(env->skep->slots, addr, size)))
 		return true;
 	if (!c->fault[0])
 		snprintf(c->fault, sizeof(c->fault), "%s of %zu bytes at 0x%" PRIx64,

@@ -114,14 +114,14 @@ enum skep_reloc_kind {
 	SKEP_RELOC_MAP, /* LDIMM64 of a struct skep_map * */
 	SKEP_RELOC_MAP_VALUE, /* LDIMM64 of an address in a map's data */
 	SKEP_RELOC_FUNC, /* LDIMM64 of a BPF function, for callbacks; target is its number */
-	SKEP_RELOC_BTF, /* LDIMM64 of an address of a typed object */
+	SKEP_RELOC_BTF, /* LDIMM64 of a per-CPU variable; target is its enum skep_var */
 };
 
 /* Where an image refers to what only a process knows. */
 struct skep_reloc {
 	uint32_t insn; /* index of the LDIMM64's first slot */
 	uint32_t kind; /* enum skep_reloc_kind */
-	uint32_t target; /* index in used_maps, or subprogram number */
+	uint32_t target; /* index in used_maps, number of a subprogram or variable */
 	uint32_t offset; /* MAP_VALUE: offset from the map's value 0 */
 };
 

@@ -10,11 +10,14 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bpf/instance.h"
 #include "exec/exec.h"
 #include "exec/slot.h"
+#include "helper/helper.h"
 #include "os/os.h"
 #include "os/participant.h"
 
@@ -22,11 +25,22 @@
 #define WAIT_MIN 1000000ull /* ns */
 #define WAIT_MAX 16000000ull
 
+/* A variable that programs may read: one copy per slot (struct skep_percpu). */
+struct var {
+	uint64_t stride;
+	_Atomic int32_t value;
+	int32_t pad;
+};
+_Static_assert(offsetof(struct var, value) == offsetof(struct skep_percpu, data), "as helpers see");
+
 struct slot {
 	_Atomic uint64_t owner; /* skep_self() of the holder, 0: free */
 	uint32_t extra; /* the holder's further environments in this slot */
-	uint32_t pad[13];
+	uint32_t pad;
+	struct var var[SKEP_NVARS];
+	uint32_t pad2[4];
 };
+_Static_assert(sizeof(struct slot) == 64, "a cache line");
 
 /* In shared memory. */
 struct slots_shared {
@@ -34,6 +48,11 @@ struct slots_shared {
 	_Atomic uint32_t waiting; /* somebody may be waiting for that */
 	uint32_t pad[14];
 	struct slot slot[];
+};
+
+const char *const skep_slots_vars[SKEP_NVARS] = {
+	[SKEP_VAR_PROG_ACTIVE] = "bpf_prog_active",
+	[SKEP_VAR_CPU_NUMBER] = "cpu_number",
 };
 
 struct skep_slots {
@@ -65,8 +84,51 @@ int skep_slots_create(struct skep_slots **out, struct skep_parts *parts, uint32_
 	slots->shared = slots->seg.base;
 	slots->parts = parts;
 	slots->n = n;
+	for (uint32_t i = 0; i < n; i++) {
+		struct slot *slot = &slots->shared->slot[i];
+
+		for (int k = 0; k < SKEP_NVARS; k++)
+			slot->var[k].stride = sizeof(*slot);
+		atomic_store(&slot->var[SKEP_VAR_CPU_NUMBER].value, (int32_t)i);
+	}
 	*out = slots;
 	return 0;
+}
+
+int skep_slots_find_var(const char *name)
+{
+	for (int i = 0; i < SKEP_NVARS; i++)
+		if (!strcmp(skep_slots_vars[i], name))
+			return i;
+	return -ENOENT;
+}
+
+const void *skep_slots_var(const struct skep_slots *slots, uint32_t var)
+{
+	return var < SKEP_NVARS ? (const void *)&slots->shared->slot[0].var[var].value : NULL;
+}
+
+bool skep_slots_contain(const struct skep_slots *slots, uint64_t addr, size_t size)
+{
+	uint64_t off = addr - (uintptr_t)slots->shared->slot;
+
+	if (addr < (uintptr_t)slots->shared->slot || off / sizeof(struct slot) >= slots->n)
+		return false;
+	off %= sizeof(struct slot);
+	for (int i = 0; i < SKEP_NVARS; i++) {
+		uint64_t at = offsetof(struct slot, var[i].value);
+
+		if (off >= at && off + size <= at + sizeof(int32_t))
+			return true;
+	}
+	return false;
+}
+
+/* Says how many environments are inside; only who holds the slot may. */
+static inline void set_active(struct slot *slot, uint32_t n)
+{
+	atomic_store_explicit(&slot->var[SKEP_VAR_PROG_ACTIVE].value, (int32_t)n,
+			      memory_order_relaxed);
 }
 
 void skep_slots_close(struct skep_slots *slots)
@@ -101,14 +163,17 @@ static int64_t scan(struct skep_slots *slots, uint32_t first, uint64_t self, boo
 
 		/* Ours alone decides over extra, so no atomic is needed. */
 		if (owner == self) {
-			slot->extra++;
+			set_active(slot, ++slot->extra + 1);
 			return i;
 		}
-		if (!owner && !take(slot, 0, self))
+		if (!owner && !take(slot, 0, self)) {
+			set_active(slot, 1);
 			return i;
+		}
 		if (dead && owner && !skep_alive(slots->parts, owner) &&
 		    take(slot, owner, self) == owner) {
 			slot->extra = 0;
+			set_active(slot, 1);
 			return i;
 		}
 	}
@@ -153,6 +218,7 @@ void skep_enter(struct skep_env *env)
 {
 	struct skep *skep = env->skep;
 	struct skep_slots *slots = skep->slots;
+	struct slot *slot;
 	uint64_t self;
 
 	if (env->depth++)
@@ -162,8 +228,11 @@ void skep_enter(struct skep_env *env)
 	/* Released, because leaving the epoch before happens before whoever sees this one. */
 	atomic_store_explicit(&env->epoch, atomic_load_explicit(&skep->epoch, memory_order_acquire),
 			      memory_order_release);
-	if (__builtin_expect(take(&slots->shared->slot[env->cpu], 0, self) != 0, 0))
+	slot = &slots->shared->slot[env->cpu];
+	if (__builtin_expect(take(slot, 0, self) != 0, 0))
 		claim_slow(slots, env, self);
+	else
+		set_active(slot, 1);
 #if !defined(__x86_64__)
 	atomic_thread_fence(memory_order_seq_cst);
 #endif
@@ -190,6 +259,7 @@ void skep_leave(struct skep_env *env)
 	/* A child that was forked inside holds nothing: the slot is its parent's. */
 	self = skep_self(slots->parts);
 	if (atomic_load_explicit(&slot->owner, memory_order_relaxed) == self) {
+		set_active(slot, slot->extra);
 		if (slot->extra)
 			slot->extra--;
 		else
@@ -217,6 +287,7 @@ static void bury(struct skep_slots *slots, struct slot *slot, uint64_t self)
 	    take(slot, owner, self) != owner)
 		return;
 	slot->extra = 0;
+	set_active(slot, 0);
 	atomic_store(&slot->owner, 0);
 }
 

@@ -3,6 +3,8 @@
 #ifndef SKEP_SLOT_H
 #define SKEP_SLOT_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct skep;
@@ -15,6 +17,21 @@ void skep_slots_close(struct skep_slots *slots);
 
 /* Whose slot it is now (skep_self()), 0: nobody's. */
 uint64_t skep_slot_owner(const struct skep_slots *slots, uint32_t cpu);
+
+/* Variables that each slot has a copy of and programs may read: int, found by name in the BTF
+ * that skep presents. */
+enum skep_var {
+	SKEP_VAR_PROG_ACTIVE, /* environments that are inside, in this slot */
+	SKEP_VAR_CPU_NUMBER,
+	SKEP_NVARS
+};
+extern const char *const skep_slots_vars[SKEP_NVARS];
+/* The variable of that name, or -ENOENT. */
+int skep_slots_find_var(const char *name);
+/* Slot 0's copy, as struct skep_percpu has it; NULL: no such variable. */
+const void *skep_slots_var(const struct skep_slots *slots, uint32_t var);
+/* Whether these bytes are of some slot's copy. */
+bool skep_slots_contain(const struct skep_slots *slots, uint64_t addr, size_t size);
 
 /* Calls what is due of skep_defer(). */
 void skep_defer_poll(struct skep *skep);

@@ -229,6 +229,7 @@ static bool may_move(const struct vreg *ptr, const struct vreg *num, uint8_t op)
 	case V_PKT_META:
 	case V_MEM:
 	case V_FUNC:
+	case V_PERCPU:
 		return true;
 	case V_FLOW_KEYS:
 		if (v_is_const(num))

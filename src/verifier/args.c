@@ -41,7 +41,8 @@ static const struct {
 	[SKEP_ARG_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK),
 				  "sock_common, sock, tcp_sock", false},
 	[SKEP_ARG_SOCKET] = {T(SOCK), "sock", false},
-	[SKEP_ARG_PERCPU_BTF_ID] = {0, "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_", false},
+	[SKEP_ARG_PERCPU_BTF_ID] = {T(PERCPU), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
+				    false},
 	[SKEP_ARG_BTF_ID] = {0, "ptr_, trusted_ptr_, rcu_ptr_", false},
 };
 
@@ -322,6 +323,9 @@ static int by_kind(struct venv *env, struct vcall *c, int r, uint16_t arg)
 		return skep_v_precise(env, r);
 	case SKEP_ARG_SPIN_LOCK:
 		return lock_arg(env, c, &reg, r);
+	case SKEP_ARG_PERCPU_BTF_ID:
+		c->btf_id = reg.btf_id;
+		return 0;
 	case SKEP_ARG_FUNC:
 		c->subprog = reg.subprog;
 		return 0;

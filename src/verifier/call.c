@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "btf/btf.h"
 #include "helper/format.h"
 #include "verifier/mem.h"
 
@@ -324,6 +325,19 @@ static int result(struct venv *env, const struct vcall *c)
 		r0->flags = V_MAYBE_NULL | V_RINGBUF;
 		r0->mem_size = (uint32_t)c->mem_size;
 		break;
+	case SKEP_RET_MEM_OR_BTF_ID:
+	case SKEP_RET_MEM_OR_BTF_ID_OR_NULL: {
+		int64_t size = skep_btf_size(env->prog->obj.skep->vmlinux, c->btf_id);
+
+		if (size < 0)
+			return (int)size;
+		skep_v_reg_zero_ptr(r0, V_MEM);
+		r0->flags = V_RDONLY;
+		if (c->row->ret == SKEP_RET_MEM_OR_BTF_ID_OR_NULL)
+			r0->flags |= V_MAYBE_NULL;
+		r0->mem_size = (uint32_t)size;
+		break;
+	}
 	default:
 		return skep_v_refuse(env, EINVAL, W_HELPER, -1,
 				     "unknown return type %u of func bpf_%s#%u\n", c->row->ret,

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "btf/btf.h"
+#include "exec/slot.h"
 #include "isa/isa.h"
 
 static bool is_ldimm64(const struct bpf_insn *in)
@@ -263,6 +265,42 @@ static int resolve_map(struct venv *env, uint32_t i)
 	return 0;
 }
 
+/* All variables that skep presents are per CPU; there are no modules. */
+static int resolve_var(struct venv *env, uint32_t i)
+{
+	const struct bpf_insn *in = &env->insns[i];
+	const struct skep_btf *btf;
+	const struct btf_type *t;
+	const char *name;
+	int err, var;
+
+	if (in[1].imm)
+		return skep_v_refuse(env, EINVAL, W_INSN, -1,
+				     "invalid module BTF object FD specified.\n");
+	if (!env->prog->obj.skep)
+		return -EINVAL;
+	err = skep_btf_presented(env->prog->obj.skep, &btf);
+	if (err)
+		return err;
+	t = skep_btf_type(btf, (uint32_t)in->imm);
+	if (!t)
+		return skep_v_refuse(env, ENOENT, W_INSN, -1,
+				     "ldimm64 insn specifies invalid btf_id %d.\n", in->imm);
+	if (BTF_INFO_KIND(t->info) != BTF_KIND_VAR)
+		return skep_v_refuse(env, EINVAL, W_INSN, -1,
+				     "pseudo btf_id %d in ldimm64 isn't KIND_VAR or KIND_FUNC\n",
+				     in->imm);
+	name = skep_btf_name(btf, (uint32_t)in->imm);
+	var = skep_slots_find_var(name);
+	if (var < 0)
+		return skep_v_refuse(env, ENOENT, W_INSN, -1,
+				     "ldimm64 failed to find the address for kernel symbol '%s'.\n",
+				     name);
+	env->out[i].var = (uint32_t)var;
+	env->out[i].btf_id = t->type;
+	return 0;
+}
+
 int skep_v_resolve_loads(struct venv *env)
 {
 	int err;
@@ -300,9 +338,10 @@ int skep_v_resolve_loads(struct venv *env)
 				return err;
 			break;
 		case BPF_PSEUDO_BTF_ID:
-			return skep_v_refuse(
-				env, EINVAL, W_INSN, -1,
-				"ldimm64 unable to resolve the kernel symbol of insn %u\n", i);
+			err = resolve_var(env, i);
+			if (err)
+				return err;
+			break;
 		default:
 			return skep_v_refuse(env, EINVAL, W_INSN, -1,
 					     "unrecognized bpf_ld_imm64 insn\n");

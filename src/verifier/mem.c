@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "btf/btf.h"
+
 #define MIN_NEGATIVE                                                                               \
 	"R%d min value is negative, either use unsigned index or do a if (index >=0) check.\n"
 
@@ -393,6 +395,33 @@ static int note_type(struct venv *env, uint32_t insn, const struct vreg *reg)
 	return 0;
 }
 
+/* Only helpers reach a per-CPU variable; what is wrong first is told as in the kernel. */
+static int refuse_percpu(struct venv *env, const struct vreg *reg, int r, int off)
+{
+	const char *type = skep_btf_name(env->prog->obj.skep->vmlinux, reg->btf_id);
+	char buf[64];
+
+	if (!env->priv)
+		return skep_v_refuse(
+			env, EPERM, W_TYPE, r,
+			"'struct %s' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n",
+			type);
+	if (!env->prog->gpl)
+		return skep_v_refuse(
+			env, EINVAL, W_GPL, r,
+			"Cannot access kernel 'struct %s' from non-GPL compatible program\n", type);
+	if (off < 0)
+		return skep_v_refuse(env, EACCES, W_TYPE, r,
+				     "R%d is ptr_%s invalid negative access: off=%d\n", r, type,
+				     off);
+	if (!v_is_const(reg) || reg->s.bits.value)
+		return skep_v_refuse(env, EACCES, W_TYPE, r,
+				     "R%d is ptr_%s invalid variable offset: off=%d, var_off=%s\n",
+				     r, type, off, skep_v_tnum(reg->s.bits, buf));
+	return skep_v_refuse(env, EACCES, W_TYPE, r, "R%d is ptr_%s access percpu memory: off=%d\n",
+			     r, type, off);
+}
+
 static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg, int r, int off,
 			int size, enum vacc acc, int value, bool sx)
 {
@@ -436,6 +465,8 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		}
 		err = check_packet(env, reg, r, off, size, false);
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
+	case V_PERCPU:
+		return refuse_percpu(env, reg, r, off);
 	default:
 		break;
 	}

@@ -27,6 +27,7 @@ static const char *const type_names[V_NTYPES] = {
 	[V_TCP_SOCK] = "tcp_sock",
 	[V_MEM] = "mem",
 	[V_FUNC] = "func",
+	[V_PERCPU] = "percpu_ptr_",
 };
 
 const char *skep_v_type_name(const struct vreg *r, char buf[64])
@@ -122,6 +123,8 @@ static void put_reg(struct venv *env, const struct vframe *f, const struct vreg 
 		return;
 	}
 	skep_v_log(env, "%s", skep_v_type_name(r, buf));
+	if (r->type == V_PERCPU)
+		skep_v_log(env, "%s", skep_btf_name(env->prog->obj.skep->vmlinux, r->btf_id));
 	if (r->type == V_STACK) {
 		if (r->frameno != f->frameno)
 			skep_v_log(env, "[%u]", r->frameno);

@@ -281,7 +281,7 @@ static void load_imm64(struct rewriter *r, const struct bpf_insn *insn)
 		add_reloc(r, SKEP_RELOC_FUNC, (uint32_t)lo.imm, 0);
 		break;
 	case BPF_PSEUDO_BTF_ID:
-		add_reloc(r, SKEP_RELOC_BTF, (uint32_t)insn->imm, 0);
+		add_reloc(r, SKEP_RELOC_BTF, aux->var, 0);
 		break;
 	}
 	emit_mem(r, lo);

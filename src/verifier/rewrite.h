@@ -32,6 +32,8 @@ struct skep_aux {
 	bool key_const;
 	uint64_t key;
 	uint32_t map_off; /* LDIMM64 of a map value: offset */
+	uint32_t var; /* LDIMM64 of a per-CPU variable: enum skep_var ... */
+	uint32_t btf_id; /* ... and its type */
 	uint32_t subprog; /* pseudo call, PSEUDO_FUNC: number of the target */
 	uint32_t loop_inline; /* bpf_loop: callback is constant; subprogram number + 1 */
 };

@@ -51,6 +51,7 @@ enum vtype {
 	V_TCP_SOCK,
 	V_MEM,
 	V_FUNC,
+	V_PERCPU, /* a per-CPU variable: what bpf_per_cpu_ptr takes */
 	V_NTYPES,
 };
 
@@ -76,6 +77,7 @@ struct vreg {
 		int32_t range; /* packet pointers: bytes known to be there */
 		uint32_t mem_size; /* MEM */
 		uint32_t subprog; /* FUNC */
+		uint32_t btf_id; /* PERCPU: type, in skep's BTF */
 		uint32_t aux; /* all of them, for comparing */
 	};
 	const struct skep_map *inner; /* map found in map `map`, when not that map itself */

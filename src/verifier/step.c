@@ -204,6 +204,10 @@ static int step_ldimm64(struct venv *env, const struct bpf_insn *in)
 		env->out[env->insn].subprog = (uint32_t)sub;
 		break;
 	}
+	case BPF_PSEUDO_BTF_ID:
+		skep_v_reg_zero_ptr(d, V_PERCPU);
+		d->btf_id = o->btf_id;
+		break;
 	case BPF_PSEUDO_MAP_VALUE:
 	case BPF_PSEUDO_MAP_IDX_VALUE:
 		skep_v_reg_zero_ptr(d, V_MAP_VALUE);
