@@ -15,6 +15,7 @@
 
 #include "bpf/instance.h"
 #include "prog/type.h"
+#include "side.h"
 
 static const uint8_t size_bits[] = {[1] = BPF_B, [2] = BPF_H, [4] = BPF_W, [8] = BPF_DW};
 
@@ -127,6 +128,70 @@ static void test_context_accesses(void **state)
 	print_message("ran: prog_accesses %u\n", cases);
 }
 
+/* What a pointer in the context leads to: sockets and flow keys. */
+static uint32_t compare_pointee(struct skep *skep, uint32_t type, uint32_t field)
+{
+	static struct side kernel, ours;
+	uint32_t cases = 0;
+
+	ours.skep = skep;
+	for (uint32_t size = 1; size <= 8; size *= 2) {
+		for (int16_t off = -2; off < 100; off++) {
+			for (int write = 0; write < 2; write++) {
+				struct bpf_insn insns[] = {
+					{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = 1},
+					{.code = BPF_LDX | BPF_MEM | BPF_DW,
+					 .dst_reg = 1,
+					 .src_reg = 1,
+					 .off = (int16_t)field},
+					{.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = 1, .off = 1},
+					{.code = BPF_JMP | BPF_EXIT},
+					{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2},
+					{.code = (write ? BPF_STX : BPF_LDX) | BPF_MEM |
+						 size_bits[size],
+					 .dst_reg = write ? 1 : 2,
+					 .src_reg = write ? 2 : 1,
+					 .off = off},
+					{.code = BPF_JMP | BPF_EXIT},
+				};
+				long theirs = side_load(&kernel, type, insns, 7, "GPL", NULL);
+				long answer = side_load(&ours, type, insns, 7, "GPL", NULL);
+
+				if (theirs != answer || strcmp(kernel.log, ours.log))
+					fail_msg("%s, field at %u: %s of %u bytes at %d:\n"
+						 "kernel %ld %s\nours %ld %s",
+						 skep_prog_types[type].name, field,
+						 write ? "write" : "read", size, off, theirs,
+						 kernel.log, answer, ours.log);
+				cases++;
+			}
+		}
+	}
+	return cases;
+}
+
+static void test_pointees(void **state)
+{
+	struct skep *skep;
+	uint32_t cases = 0;
+
+	need_bpf();
+	assert_int_equal(skep_open(&skep, NULL), 0);
+	for (uint32_t type = 0; type < skep_nprog_types; type++) {
+		for (uint32_t i = 0; i < skep_prog_types[type].nfields; i++) {
+			const struct skep_ctx_field *f = &skep_prog_types[type].fields[i];
+
+			if (f->flags &&
+			    (f->kind == SKEP_CTX_SOCK_OR_NULL || f->kind == SKEP_CTX_FULL_SOCK ||
+			     f->kind == SKEP_CTX_FULL_SOCK_OR_NULL ||
+			     f->kind == SKEP_CTX_FLOW_KEYS))
+				cases += compare_pointee(skep, type, f->off);
+		}
+	}
+	skep_close(skep);
+	print_message("ran: prog_pointees %u\n", cases);
+}
+
 static void test_returns(void **state)
 {
 	uint32_t cases = 0;
@@ -177,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_context_accesses),
+		cmocka_unit_test(test_pointees),
 		cmocka_unit_test(test_returns),
 		cmocka_unit_test(test_attach_types),
 	};

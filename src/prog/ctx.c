@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "prog/fields.h"
+
 static bool allowed(const struct skep_ctx_field *f, uint32_t off, uint32_t size, bool write)
 {
 	uint32_t whole = f->unit ? f->unit : f->size;
@@ -33,6 +35,21 @@ const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_
 			return f;
 	}
 	return NULL;
+}
+
+bool skep_sock_find(uint32_t off, uint32_t size, bool full)
+{
+	/* What request and timewait sockets don't have lies together. */
+	if (!full && off >= offsetof(struct bpf_sock, type) &&
+	    off < offsetof(struct bpf_sock, src_ip4))
+		return false;
+	for (uint32_t i = 0; i < SKEP_NFIELDS_CGROUP_SOCK; i++) {
+		const struct skep_ctx_field *f = &skep_fields_cgroup_sock[i];
+
+		if (off >= f->off && off % size == 0 && allowed(f, off, size, false))
+			return true;
+	}
+	return false;
 }
 
 #define A(type) (1ull << BPF_CGROUP_##type)

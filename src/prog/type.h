@@ -78,6 +78,10 @@ struct skep_prog;
 const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_t off,
 					   uint32_t size, bool write, bool privileged);
 
+/* Whether a program may load size bytes at off of a socket (struct bpf_sock), which may be a
+ * request or timewait socket unless it is a full one. */
+bool skep_sock_find(uint32_t off, uint32_t size, bool full);
+
 /* Return values that prog may give; false: any. Depends on its attach type too. */
 bool skep_prog_ret_range(const struct skep_prog *prog, int64_t *min, int64_t *max);
 

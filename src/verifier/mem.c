@@ -377,6 +377,33 @@ static void note_mem(struct venv *env, uint32_t insn, const struct vreg *reg, in
 		o->stack_const = false;
 }
 
+/* Fields are where struct bpf_sock has them: sockets have no other form inside. */
+static int access_sock(struct venv *env, const struct vreg *reg, int r, int off, int size,
+		       enum vacc acc, int value)
+{
+	char name[64];
+
+	if (acc == V_WRITE)
+		return cannot_write(env, reg, r);
+	if (off < 0 || !skep_sock_find((uint32_t)off, (uint32_t)size, reg->type == V_SOCK))
+		return skep_v_refuse(env, EACCES, W_CTX, r,
+				     "R%d invalid %s access off=%d size=%d\n", r,
+				     skep_v_type_name(reg, name), off, size);
+	return load_unknown(env, value);
+}
+
+static int access_flow_keys(struct venv *env, int r, int off, int size, enum vacc acc, int value)
+{
+	int err = acc == V_WRITE ? leak(env, value, "flow keys") : 0;
+
+	if (err)
+		return err;
+	if (off < 0 || (size_t)off + (size_t)size > sizeof(struct bpf_flow_keys))
+		return skep_v_refuse(env, EACCES, W_CTX, r,
+				     "invalid access to flow keys off=%d size=%d\n", off, size);
+	return acc == V_WRITE ? 0 : load_unknown(env, value);
+}
+
 static bool may_mix(uint8_t type)
 {
 	return type != V_CTX && type != V_SOCK && type != V_SOCK_COMMON && type != V_TCP_SOCK;
@@ -467,6 +494,11 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
 	case V_PERCPU:
 		return refuse_percpu(env, reg, r, off);
+	case V_SOCK:
+	case V_SOCK_COMMON:
+		return access_sock(env, reg, r, off, size, acc, value);
+	case V_FLOW_KEYS:
+		return access_flow_keys(env, r, off, size, acc, value);
 	default:
 		break;
 	}
