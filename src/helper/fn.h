@@ -42,6 +42,7 @@ skep_helper_fn skep_help_map_pop_elem;
 skep_helper_fn skep_help_map_push_elem;
 skep_helper_fn skep_help_map_update_elem;
 skep_helper_fn skep_help_per_cpu_ptr;
+skep_helper_fn skep_help_no_socket;
 skep_helper_fn skep_help_perf_event_output;
 skep_helper_fn skep_help_probe_read;
 skep_helper_fn skep_help_probe_read_kernel;

@@ -33,6 +33,7 @@ enum skep_arg {
 	SKEP_ARG_LONG, /* pointer to 8 aligned bytes, output */
 	SKEP_ARG_INT, /* pointer to 4 aligned bytes, output */
 	SKEP_ARG_SOCK_COMMON,
+	SKEP_ARG_BTF_SOCK_COMMON, /* the same or one that the kernel's BTF describes */
 	SKEP_ARG_SOCKET,
 	SKEP_ARG_PERCPU_BTF_ID,
 	SKEP_ARG_BTF_ID,

@@ -27,6 +27,9 @@
 	(T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(CGROUP_SOCK) | T(SOCK_OPS) | T(SK_SKB) |        \
 	 T(CGROUP_SOCK_ADDR))
 
+/* Types that look for sockets */
+#define SK_FIND (TC | T(XDP) | T(CGROUP_SKB) | T(SK_SKB) | T(CGROUP_SOCK_ADDR))
+
 /* Types that get the helpers of networking, coarse time among them. */
 #define NETLIKE                                                                                    \
 	(T(SOCKET_FILTER) | TC | T(XDP) | T(CGROUP_SKB) | T(CGROUP_SOCK) | LWT | T(SOCK_OPS) |     \
@@ -70,6 +73,15 @@
 			   .progs = (types),                                                       \
 			   .ret = (returns),                                                       \
 			   .flags = SKEP_HELPER_NO_FN | (flag),                                    \
+			   .arg = {__VA_ARGS__}}
+
+/* A helper on sockets: an instance has none. */
+#define S(nm, types, returns, flag, ...)                                                           \
+	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
+			   .fn = skep_help_no_socket,                                              \
+			   .progs = (types),                                                       \
+			   .ret = (returns),                                                       \
+			   .flags = (flag),                                                        \
 			   .arg = {__VA_ARGS__}}
 
 /* clang-format off */
@@ -173,6 +185,16 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(get_route_realm, TC | LWT, INT, 0, CTX),
 	H(get_socket_cookie, COOKIE, INT, 0, CTX),
 	H(get_socket_uid, T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(SK_SKB), INT, 0, CTX),
+
+	/* Sockets */
+	S(sk_lookup_tcp, SK_FIND, SKEP_RET_SOCKET_OR_NULL, PKT, CTX, RMEM, SIZE0, NUM, NUM),
+	S(sk_lookup_udp, SK_FIND, SKEP_RET_SOCKET_OR_NULL, PKT, CTX, RMEM, SIZE0, NUM, NUM),
+	S(skc_lookup_tcp, SK_FIND, SKEP_RET_SOCK_COMMON_OR_NULL, PKT, CTX, RMEM, SIZE0, NUM, NUM),
+	S(sk_release, SK_FIND | T(SK_LOOKUP), INT, 0, SKEP_ARG_BTF_SOCK_COMMON | SKEP_ARG_RELEASE),
+	S(sk_fullsock, TC | T(CGROUP_SKB), SKEP_RET_SOCKET_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
+	S(tcp_sock, TC | T(CGROUP_SKB) | T(SOCK_OPS) | T(CGROUP_SOCKOPT),
+	  SKEP_RET_TCP_SOCK_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
+	S(get_listener_sock, TC | T(CGROUP_SKB), SKEP_RET_SOCKET_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
 
 	/* Where a packet goes */
 	H(redirect, SKB_RW | T(XDP), INT, 0, NUM, NUM),

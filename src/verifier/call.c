@@ -286,6 +286,13 @@ static void refine(struct venv *env, const struct vcall *c, struct vreg *r0)
 	}
 }
 
+/* What these give must be given back. */
+static bool acquires(uint32_t id)
+{
+	return id == BPF_FUNC_ringbuf_reserve || id == BPF_FUNC_sk_lookup_tcp ||
+	       id == BPF_FUNC_sk_lookup_udp || id == BPF_FUNC_skc_lookup_tcp;
+}
+
 static int result(struct venv *env, const struct vcall *c)
 {
 	struct vreg *r0 = skep_v_reg(env, 0);
@@ -325,6 +332,14 @@ static int result(struct venv *env, const struct vcall *c)
 		r0->flags = V_MAYBE_NULL | V_RINGBUF;
 		r0->mem_size = (uint32_t)c->mem_size;
 		break;
+	case SKEP_RET_SOCKET_OR_NULL:
+	case SKEP_RET_SOCK_COMMON_OR_NULL:
+	case SKEP_RET_TCP_SOCK_OR_NULL:
+		skep_v_reg_zero_ptr(r0, c->row->ret == SKEP_RET_SOCKET_OR_NULL     ? V_SOCK
+					: c->row->ret == SKEP_RET_TCP_SOCK_OR_NULL ? V_TCP_SOCK
+										   : V_SOCK_COMMON);
+		r0->flags = V_MAYBE_NULL;
+		break;
 	case SKEP_RET_MEM_OR_BTF_ID:
 	case SKEP_RET_MEM_OR_BTF_ID_OR_NULL: {
 		int64_t size = skep_btf_size(env->prog->obj.skep->vmlinux, c->btf_id);
@@ -346,7 +361,10 @@ static int result(struct venv *env, const struct vcall *c)
 	r0->origin = env->insn;
 	if (r0->flags & V_MAYBE_NULL)
 		r0->id = ++env->next_id;
-	if (c->id == BPF_FUNC_ringbuf_reserve) {
+	/* The same socket seen as another type goes when it goes. */
+	if (c->id == BPF_FUNC_sk_fullsock || c->id == BPF_FUNC_tcp_sock)
+		r0->ref = c->ref;
+	if (acquires(c->id)) {
 		uint32_t id = ++env->next_id;
 
 		err = skep_v_ref_add(env, env->cur, id, V_REF_PTR, NULL);

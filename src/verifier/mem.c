@@ -377,6 +377,15 @@ static void note_mem(struct venv *env, uint32_t insn, const struct vreg *reg, in
 		o->stack_const = false;
 }
 
+/* Whole fields of struct bpf_tcp_sock: two counters of bytes, else words. */
+static bool tcp_field(uint32_t off, uint32_t size)
+{
+	bool wide = off >= offsetof(struct bpf_tcp_sock, bytes_received) &&
+		    off < offsetof(struct bpf_tcp_sock, dsack_dups);
+
+	return off < sizeof(struct bpf_tcp_sock) && off % size == 0 && size == (wide ? 8 : 4);
+}
+
 /* Fields are where struct bpf_sock has them: sockets have no other form inside. */
 static int access_sock(struct venv *env, const struct vreg *reg, int r, int off, int size,
 		       enum vacc acc, int value)
@@ -385,7 +394,9 @@ static int access_sock(struct venv *env, const struct vreg *reg, int r, int off,
 
 	if (acc == V_WRITE)
 		return cannot_write(env, reg, r);
-	if (off < 0 || !skep_sock_find((uint32_t)off, (uint32_t)size, reg->type == V_SOCK))
+	if (off < 0 || !(reg->type == V_TCP_SOCK ? tcp_field((uint32_t)off, (uint32_t)size)
+						 : skep_sock_find((uint32_t)off, (uint32_t)size,
+								  reg->type == V_SOCK)))
 		return skep_v_refuse(env, EACCES, W_CTX, r,
 				     "R%d invalid %s access off=%d size=%d\n", r,
 				     skep_v_type_name(reg, name), off, size);
@@ -496,6 +507,7 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		return refuse_percpu(env, reg, r, off);
 	case V_SOCK:
 	case V_SOCK_COMMON:
+	case V_TCP_SOCK:
 		return access_sock(env, reg, r, off, size, acc, value);
 	case V_FLOW_KEYS:
 		return access_flow_keys(env, r, off, size, acc, value);
