@@ -58,7 +58,7 @@ bool skep_sock_find(uint32_t off, uint32_t size, bool full)
 static const struct {
 	uint32_t type;
 	uint64_t attach;
-	int8_t min, max;
+	int32_t min, max;
 } ranges[] = {
 	/* Egress may report congestion besides its verdict. */
 	{BPF_PROG_TYPE_CGROUP_SKB, A(INET_EGRESS), 0, 3},
