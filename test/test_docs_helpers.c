@@ -41,6 +41,7 @@ static const struct {
 	{BPF_FUNC_get_socket_cookie,
 	 "0: packets have no socket; only with a packet or the program's context"},
 	{BPF_FUNC_get_socket_uid, "65534: packets have no socket"},
+	{BPF_FUNC_get_netns_cookie, "always 1: an instance is one namespace"},
 	{BPF_FUNC_sk_lookup_tcp, "NULL: an instance has no sockets"},
 	{BPF_FUNC_sk_lookup_udp, "NULL: an instance has no sockets"},
 	{BPF_FUNC_skc_lookup_tcp, "NULL: an instance has no sockets"},

@@ -19,6 +19,7 @@ skep_helper_fn skep_help_get_current_comm;
 skep_helper_fn skep_help_get_current_pid_tgid;
 skep_helper_fn skep_help_get_current_uid_gid;
 skep_helper_fn skep_help_get_hash_recalc;
+skep_helper_fn skep_help_get_netns_cookie;
 skep_helper_fn skep_help_get_ns_current_pid_tgid;
 skep_helper_fn skep_help_get_numa_node_id;
 skep_helper_fn skep_help_get_prandom_u32;

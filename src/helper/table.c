@@ -187,6 +187,8 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(get_socket_uid, T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(SK_SKB), INT, 0, CTX),
 
 	/* Sockets */
+	H(get_netns_cookie, T(SOCKET_FILTER) | TC | T(CGROUP_SKB) | T(CGROUP_SOCK) | T(SOCK_OPS) |
+	  T(SK_MSG) | T(CGROUP_SOCK_ADDR) | T(CGROUP_SOCKOPT), INT, 0, CTX | NULLABLE),
 	S(sk_lookup_tcp, SK_FIND, SKEP_RET_SOCKET_OR_NULL, PKT, CTX, RMEM, SIZE0, NUM, NUM),
 	S(sk_lookup_udp, SK_FIND, SKEP_RET_SOCKET_OR_NULL, PKT, CTX, RMEM, SIZE0, NUM, NUM),
 	S(skc_lookup_tcp, SK_FIND, SKEP_RET_SOCK_COMMON_OR_NULL, PKT, CTX, RMEM, SIZE0, NUM, NUM),

@@ -71,10 +71,13 @@ static int attach_sk_lookup(uint32_t attach_type)
 }
 
 /* What the types on socket buffers have in common, and what those of lightweight tunnels. */
-#define SKB                                                                                        \
+#define SKB_CTX                                                                                    \
 	.ctx_size = sizeof(struct __sk_buff), .ictx_size = sizeof(struct skep_skb),                \
-	.direct_packet = true, .test_run = skep_test_run_skb
-#define LWT SKB, FIELDS(skep_fields_lwt), .ret_any = true, .check_attach = attach_any
+	.direct_packet = true
+#define SKB SKB_CTX, .test_run = skep_test_run_skb
+/* Linux has no TEST_RUN for the last of these. */
+#define SEG6LOCAL SKB_CTX, FIELDS(skep_fields_lwt), .ret_any = true, .check_attach = attach_any
+#define LWT       SEG6LOCAL, .test_run = skep_test_run_skb
 #define TC                                                                                         \
 	SKB, FIELDS(skep_fields_tc), .direct_write = true, .ld_abs = true, .ret_any = true,        \
 				     .check_attach = attach_any
@@ -163,7 +166,7 @@ const struct skep_prog_type skep_prog_types[] = {
 					    FIELDS(skep_fields_cgroup_sock_addr),
 					    VERDICT(struct bpf_sock_addr),
 					    .check_attach = attach_cgroup_sock_addr},
-	[BPF_PROG_TYPE_LWT_SEG6LOCAL] = {.name = "lwt_seg6local", LWT},
+	[BPF_PROG_TYPE_LWT_SEG6LOCAL] = {.name = "lwt_seg6local", SEG6LOCAL},
 	[BPF_PROG_TYPE_SK_REUSEPORT] = {.name = "sk_reuseport",
 					FIELDS(skep_fields_sk_reuseport),
 					ANSWER(struct sk_reuseport_md),
