@@ -178,9 +178,10 @@ static void put_types_table(void)
 	}
 	put("\nPrograms without TEST_RUN and without a probe to attach to are only verified: "
 	    "sockets, control\n"
-	    "groups and the flow dissector are not there. Linux runs sk_lookup and flow_dissector "
-	    "programs\n"
-	    "in TEST_RUN, skep answers 524.\n");
+	    "groups and the flow dissector are not there. Linux runs sk_lookup, flow_dissector "
+	    "and\n"
+	    "netfilter programs in TEST_RUN, skep answers 524. The two fields of netfilter's "
+	    "context lead\nto structures of the kernel; loads of them are refused.\n");
 	put("\nTEST_RUN takes what the kernel's takes and answers as it does, except: XDP frames "
 	    "longer\n"
 	    "than a page are linear, fragments on demand (`data_end` before the end) are "

@@ -104,7 +104,8 @@ static void test_context_accesses(void **state)
 	for (uint32_t type = 0; type < skep_nprog_types; type++) {
 		struct skep_prog prog = {.type = type, .ops = &skep_prog_types[type]};
 
-		if (!prog.ops->name)
+		/* netfilter's fields lead to structures that an instance doesn't have. */
+		if (!prog.ops->name || type == BPF_PROG_TYPE_NETFILTER)
 			continue;
 		if (prog.ops->ctx_size > 512) {
 			cases += compare_range(&prog, 0, 48);

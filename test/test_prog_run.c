@@ -401,8 +401,9 @@ static void test_not_supported(void **state)
 
 	for (uint32_t type = 0; type < skep_nprog_types; type++) {
 		const struct skep_prog_type *ops = &skep_prog_types[type];
-		/* Linux runs these two; here they are only verified. */
+		/* Linux runs these; here they are only verified. */
 		bool ours_only = type == BPF_PROG_TYPE_SK_LOOKUP ||
+				 type == BPF_PROG_TYPE_NETFILTER ||
 				 type == BPF_PROG_TYPE_FLOW_DISSECTOR;
 		static struct side kernel;
 		union bpf_attr attr;

@@ -70,6 +70,11 @@ static int attach_sk_lookup(uint32_t attach_type)
 	return attach_one_of(A(SK_LOOKUP), attach_type);
 }
 
+static int attach_netfilter(uint32_t attach_type)
+{
+	return attach_one_of(A(NETFILTER), attach_type);
+}
+
 /* What the types on socket buffers have in common, and what those of lightweight tunnels. */
 #define SKB_CTX                                                                                    \
 	.ctx_size = sizeof(struct __sk_buff), .ictx_size = sizeof(struct skep_skb),                \
@@ -203,6 +208,12 @@ const struct skep_prog_type skep_prog_types[] = {
 				   SAME(SKEP_CTX_SIZE_SYSCALL),
 				   .test_run = skep_test_run_syscall,
 				   .check_attach = attach_none},
+	/* Both fields lead to structures of the kernel, which an instance doesn't have. */
+	[BPF_PROG_TYPE_NETFILTER] = {.name = "netfilter",
+				     .ctx_size = 2 * sizeof(void *),
+				     .ictx_size = 2 * sizeof(void *),
+				     .ret_max = 1,
+				     .check_attach = attach_netfilter},
 };
 
 const uint32_t skep_nprog_types = sizeof(skep_prog_types) / sizeof(skep_prog_types[0]);

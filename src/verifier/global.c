@@ -34,6 +34,7 @@ static const char *const ctx_names[] = {
 	[BPF_PROG_TYPE_CGROUP_SYSCTL] = "bpf_sysctl",
 	[BPF_PROG_TYPE_CGROUP_SOCKOPT] = "bpf_sockopt",
 	[BPF_PROG_TYPE_SK_LOOKUP] = "bpf_sk_lookup",
+	[BPF_PROG_TYPE_NETFILTER] = "bpf_nf_ctx",
 	[BPF_PROG_TYPE_KPROBE] = "bpf_user_pt_regs_t",
 	[BPF_PROG_TYPE_PERF_EVENT] = "bpf_perf_event_data",
 	[BPF_PROG_TYPE_RAW_TRACEPOINT] = "bpf_raw_tracepoint_args",
