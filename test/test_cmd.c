@@ -750,26 +750,26 @@ static void test_vmlinux_h(void **state)
  * addresses of data refuse them. */
 static void test_ksym_variables(void **state)
 {
-	const char *prog =
-		cmd_text("ksyms.bpf.c",
-			 "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
-			 "extern const int bpf_prog_active __ksym;\n"
-			 "extern const int cpu_number __ksym;\n"
-			 "extern const int no_such_variable __ksym __weak;\n"
-			 "SEC(\"xdp\") int p(struct xdp_md *ctx)\n"
-			 "{\n"
-			 "	__u32 cpu = bpf_get_smp_processor_id();\n"
-			 "	const int *mine = bpf_this_cpu_ptr(&bpf_prog_active);\n"
-			 "	const int *number = bpf_per_cpu_ptr(&cpu_number, cpu);\n"
-			 "	const int *none = bpf_per_cpu_ptr(&cpu_number, 1 << 20);\n"
-			 "	if (none)\n"
-			 "		return XDP_ABORTED;\n"
-			 "	asm volatile(\"\"); /* clang 14 would combine the pointers of both */\n"
-			 "	if (&no_such_variable || !number || *number != cpu)\n"
-			 "		return XDP_ABORTED;\n"
-			 "	return *mine >= 0 && *mine < 100 ? XDP_DROP : XDP_PASS;\n"
-			 "}\n"
-			 "char _license[] SEC(\"license\") = \"GPL\";\n");
+	const char *prog = cmd_text(
+		"ksyms.bpf.c",
+		"#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+		"extern const int bpf_prog_active __ksym;\n"
+		"extern const int cpu_number __ksym;\n"
+		"extern const int no_such_variable __ksym __weak;\n"
+		"SEC(\"xdp\") int p(struct xdp_md *ctx)\n"
+		"{\n"
+		"	__u32 cpu = bpf_get_smp_processor_id();\n"
+		"	const int *mine = bpf_this_cpu_ptr(&bpf_prog_active);\n"
+		"	const int *number = bpf_per_cpu_ptr(&cpu_number, cpu);\n"
+		"	const int *none = bpf_per_cpu_ptr(&cpu_number, 1 << 20);\n"
+		"	if (none)\n"
+		"		return XDP_ABORTED;\n"
+		"	asm volatile(\"\"); /* clang 14 would combine the pointers of both */\n"
+		"	if (&no_such_variable || !number || *number != cpu)\n"
+		"		return XDP_ABORTED;\n"
+		"	return *mine >= 0 && *mine < 100 ? XDP_DROP : XDP_PASS;\n"
+		"}\n"
+		"char _license[] SEC(\"license\") = \"GPL\";\n");
 
 	EACH_RUNTIME(i)
 	{

@@ -27,14 +27,16 @@ static uint32_t word(const uint8_t *p)
 	return w;
 }
 
-/* The line of the record at offset off of the section's code, 0 if there is none. Header words of
- * BTF.ext: hdr_len at 4, line_off at 16, line_len at 20; of BTF: hdr_len at 4, str_off at 16. */
-static uint32_t line_at(const struct object *o, const char *code, uint64_t off)
+/* The last line that the code at [off, off + size) of a section comes from, 0 if that is not
+ * known. The last, because what was inlined stands further up, and in the file where the function
+ * returns, because headers have lines too. Header words of BTF.ext: hdr_len at 4, line_off
+ * at 16, line_len at 20; of BTF: hdr_len at 4, str_off at 16. */
+static uint32_t last_line(const struct object *o, const char *code, uint64_t off, uint64_t size)
 {
 	const Elf64_Shdr *ext = section(o, ".BTF.ext"), *btf = section(o, ".BTF");
 	const uint8_t *x, *end;
 	const char *strings;
-	uint32_t rec;
+	uint32_t rec, file = 0, line = 0;
 
 	if (!ext || !btf)
 		return 0;
@@ -50,11 +52,17 @@ static uint32_t line_at(const struct object *o, const char *code, uint64_t off)
 		bool ours = !strcmp(strings + word(x), code);
 		uint32_t n = word(x + 4);
 
-		for (x += 8; n; n--, x += rec)
-			if (ours && word(x) == off)
-				return word(x + 12) >> 10;
+		for (x += 8; n; n--, x += rec) {
+			if (!ours || word(x) < off || word(x) - off >= size)
+				continue;
+			if (word(x + 4) != file)
+				line = 0;
+			file = word(x + 4);
+			if (word(x + 12) >> 10 > line)
+				line = word(x + 12) >> 10;
+		}
 	}
-	return 0;
+	return line;
 }
 
 uint64_t skep_elf_position(const void *image, size_t size, const char *function)
@@ -77,7 +85,8 @@ uint64_t skep_elf_position(const void *image, size_t size, const char *function)
 			if (ELF64_ST_TYPE(sym[k].st_info) != STT_FUNC || in >= o.eh->e_shnum ||
 			    strcmp(names + sym[k].st_name, function) != 0)
 				continue;
-			line = line_at(&o, o.names + o.sh[in].sh_name, sym[k].st_value);
+			line = last_line(&o, o.names + o.sh[in].sh_name, sym[k].st_value,
+					 sym[k].st_size);
 			return line ? line : (uint64_t)in << 48 | sym[k].st_value;
 		}
 	}
