@@ -6,14 +6,16 @@
 # permitted, and lists what differs.
 #   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs]      default: all
 # SKEP_JUDGE: the scratch folder (default: skep-judge in TMPDIR). It is kept: the second run
-# builds nothing.
+# builds nothing. SKEP_JUDGE_OUT: where the outputs go (default: there), so that several runs
+# can share what is built.
 set -eu
 cd "$(dirname "$0")/.."
 build=$(realpath "$1")
 shift
 suites=${*:-6.1 6.12 progs}
 scratch=${SKEP_JUDGE:-${TMPDIR:-/tmp}/skep-judge}
-mkdir -p "$scratch"
+out=${SKEP_JUDGE_OUT:-$scratch}
+mkdir -p "$scratch" "$out"
 flags="CLANG=clang-19 LLVM_CONFIG=llvm-config-19 LLVM_STRIP=llvm-strip-19 VMLINUX_BTF=/sys/kernel/btf/vmlinux"
 tests=tools/testing/selftests/bpf
 
@@ -70,8 +72,8 @@ run() { # NAME VERSION COMMAND...: on both runtimes
 	if [ ! -s "$kernel" ] && [ "$(id -u)" = 0 ]; then
 		(cd "$dir" && timeout 600 unshare -m "${@:3}" >"$kernel" 2>&1 </dev/null) || true
 	fi
-	[ -e "$kernel" ] && cp "$kernel" "$scratch/$1.kernel" || : >"$scratch/$1.kernel"
-	(cd "$dir" && timeout 600 unshare -m "$build/skep" exec -- "${@:3}" >"$scratch/$1.skep" 2>&1 </dev/null) || true
+	[ -e "$kernel" ] && cp "$kernel" "$out/$1.kernel" || : >"$out/$1.kernel"
+	(cd "$dir" && timeout 600 unshare -m "$build/skep" exec -- "${@:3}" >"$out/$1.skep" 2>&1 </dev/null) || true
 }
 
 for s in $suites; do
@@ -82,4 +84,4 @@ for s in $suites; do
 	*) echo "judge: no suite '$s'" >&2; exit 2 ;;
 	esac
 done
-exec python3 scripts/judge.py "$scratch" test/judge $suites
+exec python3 scripts/judge.py "$out" test/judge $suites
