@@ -59,7 +59,8 @@ compile() { # VERSION TARGET...
 	for t in "${@:2}"; do [ -x "$dir/$t" ] || break; done
 	[ -x "$dir/$t" ] && return
 	echo "judge: building ${*:2} of $1"
-	make -C "$dir" -k -j"$(nproc)" $flags "${@:2}" >"$scratch/build-$1.log" 2>&1 || true
+	# As if called by hand: within another make, the selftests' build takes OUTPUT for given.
+	env -u MAKELEVEL -u MAKEFLAGS -u MFLAGS make -C "$dir" -k -j"$(nproc)" $flags "${@:2}" >"$scratch/build-$1.log" 2>&1 || true
 	for t in "${@:2}"; do
 		[ -x "$dir/$t" ] || { echo "judge: $t was not built, see $scratch/build-$1.log"; exit 1; }
 	done
