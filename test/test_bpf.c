@@ -739,60 +739,46 @@ static void test_fields(void **state)
 		compared - before, lacking);
 }
 
-static bool has_map_type(uint32_t type)
+/* What a type wants besides key and value. */
+static void fitting(uint32_t type, union bpf_attr *a)
 {
-	static const uint8_t lacking[] = {BPF_MAP_TYPE_SOCKMAP,
-					  BPF_MAP_TYPE_CPUMAP,
-					  BPF_MAP_TYPE_XSKMAP,
-					  BPF_MAP_TYPE_SOCKHASH,
-					  BPF_MAP_TYPE_CGROUP_ARRAY,
-					  BPF_MAP_TYPE_CGROUP_STORAGE,
-					  BPF_MAP_TYPE_REUSEPORT_SOCKARRAY,
-					  BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
-					  BPF_MAP_TYPE_SK_STORAGE,
-					  BPF_MAP_TYPE_STRUCT_OPS,
-					  BPF_MAP_TYPE_INODE_STORAGE,
-					  BPF_MAP_TYPE_TASK_STORAGE,
-					  BPF_MAP_TYPE_USER_RINGBUF,
-					  BPF_MAP_TYPE_CGRP_STORAGE,
-					  BPF_MAP_TYPE_ARENA};
+	bool storage = type == BPF_MAP_TYPE_TASK_STORAGE || type == BPF_MAP_TYPE_SK_STORAGE ||
+		       type == BPF_MAP_TYPE_INODE_STORAGE || type == BPF_MAP_TYPE_CGRP_STORAGE;
 
-	return !memchr(lacking, (int)type, sizeof(lacking));
+	a->map_type = type;
+	a->max_entries = 1;
+	if (type == BPF_MAP_TYPE_RINGBUF || type == BPF_MAP_TYPE_USER_RINGBUF)
+		a->max_entries = 4096;
+	if (storage || type == BPF_MAP_TYPE_CGROUP_STORAGE ||
+	    type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE)
+		a->max_entries = 0;
+	if (storage || type == BPF_MAP_TYPE_LPM_TRIE)
+		a->map_flags = BPF_F_NO_PREALLOC;
+	if (type == BPF_MAP_TYPE_ARENA)
+		a->map_flags = BPF_F_MMAPABLE;
 }
 
 /* Every type of map with every pair of key and value types. */
 static void test_map_types(void **state)
 {
+	static const uint32_t key_sizes[] = {0, 4, 8, 16}, value_sizes[] = {0, 4, 8, 16};
 	unsigned before = compared;
 
 	NEED_KERNEL
 	what = "map types";
 	for (uint32_t type = 0; type < 36; type++) {
 		for (uint32_t ids = 0; ids < 49; ids++) {
-			for (uint32_t sizes = 0; sizes < 8; sizes++) {
+			for (uint32_t sizes = 0; sizes < 16; sizes++) {
 				long r[WORLDS];
 				for (int w = 0; w < WORLDS; w++) {
 					const struct world *o = &worlds[w];
-					r[w] = CALL(w, BPF_MAP_CREATE, attr_.map_type = type,
-						    attr_.key_size = sizes & 1   ? 4
-								     : sizes & 4 ? 8
-										 : 0,
-						    attr_.value_size = sizes & 2 ? 4 : 8,
-						    attr_.max_entries =
-							    type == BPF_MAP_TYPE_RINGBUF ? 4096 : 1,
-						    attr_.map_flags = type == BPF_MAP_TYPE_LPM_TRIE
-									      ? BPF_F_NO_PREALLOC
-									      : 0,
+					r[w] = CALL(w, BPF_MAP_CREATE, fitting(type, &attr_),
+						    attr_.key_size = key_sizes[sizes % 4],
+						    attr_.value_size = value_sizes[sizes / 4],
 						    attr_.inner_map_fd = (uint32_t)o->array,
 						    attr_.btf_fd = (uint32_t)o->btf,
 						    attr_.btf_key_type_id = ids % 7,
 						    attr_.btf_value_type_id = ids / 7);
-				}
-				if (r[KERNEL] != -EINVAL && r[SKEP] == -EINVAL &&
-				    !has_map_type(type)) {
-					if (r[KERNEL] >= 0)
-						close((int)r[KERNEL]);
-					continue;
 				}
 				char how[64];
 				snprintf(how, sizeof(how), "type %u, ids %u %u, sizes", type,
@@ -804,12 +790,86 @@ static void test_map_types(void **state)
 	print_message("%u maps compared\n", compared - before);
 }
 
+/* Every type of map with sizes, flags and places around its limits. */
+static void test_map_limits(void **state)
+{
+	static const uint32_t keys[] = {0, 1, 3, 4, 5, 8, 12, 16, 511, 512, 513},
+			      values[] = {0,     1,     4,     5,     8,     12,   16,
+					  32760, 32768, 32769, 65407, 65408, 65536},
+			      /* Nowhere near what takes memory on one side only. */
+		entries[] = {0, 1, 2, 3, 64, 4096, 4097, 8192, 12288, 8193};
+	static const uint64_t places[] = {1, 4096, 1ull << 32, UINT64_MAX - 4095, 0x7fff00000000};
+	unsigned before = compared;
+
+	NEED_KERNEL
+	what = "map limits";
+	for (uint32_t type = 0; type < 36; type++) {
+		unsigned n = sizeof(keys) / 4 * (sizeof(values) / 4);
+		bool cpus = type == BPF_MAP_TYPE_CPUMAP;
+		for (unsigned i = 0; i < n + sizeof(entries) / 4 + 32 * 33 / 2 + 64; i++) {
+			long r[WORLDS];
+			union bpf_attr a;
+			memset(&a, 0, sizeof(a));
+			fitting(type, &a);
+			bool none = type == BPF_MAP_TYPE_ARENA || type == BPF_MAP_TYPE_RINGBUF ||
+				    type == BPF_MAP_TYPE_USER_RINGBUF;
+			bool cgroup = type == BPF_MAP_TYPE_CGROUP_STORAGE ||
+				      type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+			a.key_size = none || type == BPF_MAP_TYPE_QUEUE ||
+						     type == BPF_MAP_TYPE_STACK ||
+						     type == BPF_MAP_TYPE_BLOOM_FILTER
+					     ? 0
+				     : cgroup || type == BPF_MAP_TYPE_LPM_TRIE ? 8
+									       : 4;
+			a.value_size = none ? 0 : type == BPF_MAP_TYPE_STACK_TRACE ? 8 : 4;
+			a.btf_vmlinux_value_type_id = type == BPF_MAP_TYPE_STRUCT_OPS;
+			unsigned k = i;
+			if (k < n) {
+				a.key_size = keys[k % (sizeof(keys) / 4)];
+				a.value_size = values[k / (sizeof(keys) / 4)];
+			} else if ((k -= n) < sizeof(entries) / 4) {
+				a.max_entries = entries[k];
+				/* The number of CPUs is the build's. */
+				if (cpus && a.max_entries > 64 && a.max_entries <= 8192)
+					continue;
+			} else if ((k -= sizeof(entries) / 4) < 32 * 33 / 2) {
+				unsigned hi = 0;
+				while (k > hi)
+					k -= ++hi;
+				uint32_t f = 1u << hi | 1u << k;
+				/* Per-CPU LRU lists round the size; the NUMA node is 0. */
+				a.map_flags ^= f;
+			} else if ((k -= 32 * 33 / 2) < 4 * sizeof(places) / 8) {
+				a.map_extra = places[k / 4];
+				a.max_entries =
+					(uint32_t[]){1, 4096, 1u << 20, (1u << 20) + 1}[k % 4];
+				if (type != BPF_MAP_TYPE_ARENA && a.max_entries > 4096)
+					continue;
+			} else {
+				continue;
+			}
+			for (int w = 0; w < WORLDS; w++) {
+				a.inner_map_fd = (uint32_t)worlds[w].array;
+				r[w] = call(w, BPF_MAP_CREATE, &a, sizeof(a));
+			}
+			char how[96];
+			snprintf(how, sizeof(how),
+				 "type %u, key %u, value %u, entries %u, extra %llx, flags", type,
+				 a.key_size, a.value_size, a.max_entries,
+				 (unsigned long long)a.map_extra);
+			same(BPF_MAP_CREATE, r[KERNEL], r[SKEP], how, a.map_flags, i);
+		}
+	}
+	print_message("%u maps compared\n", compared - before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes),  cmocka_unit_test(test_bytes),
-		cmocka_unit_test(test_fds),    cmocka_unit_test(test_pointers),
-		cmocka_unit_test(test_fields), cmocka_unit_test(test_map_types),
+		cmocka_unit_test(test_sizes),      cmocka_unit_test(test_bytes),
+		cmocka_unit_test(test_fds),        cmocka_unit_test(test_pointers),
+		cmocka_unit_test(test_fields),     cmocka_unit_test(test_map_types),
+		cmocka_unit_test(test_map_limits),
 	};
 	return cmocka_run_group_tests_name("bpf", tests, make, unmake);
 }

@@ -46,21 +46,21 @@ long skep_cmd_map_create(struct skep_call *c)
 	union bpf_attr a = c->attr;
 	struct skep_map *inner = NULL, *map = NULL;
 	struct skep_btf *btf = NULL;
-	int btf_err = 0, inner_err = 0, err = create_flags_ok(&a);
+	bool token = a.map_flags & BPF_F_TOKEN_FD;
+	int btf_err = 0, inner_err = 0, err;
 
+	/* In the kernel's order. No type sees the flag. */
+	a.map_flags &= ~(uint32_t)BPF_F_TOKEN_FD;
+	err = create_flags_ok(&a);
+	if (!err)
+		err = skep_map_check(&a);
 	if (err)
 		return err;
-	if (a.map_flags & BPF_F_TOKEN_FD)
-		return skep_wrong_fd((uint32_t)a.map_token_fd); /* there are no tokens */
 	if (a.map_ifindex)
 		return -EINVAL; /* no device here takes maps */
-	if (!skep_privileged(c->skep) && a.map_type != BPF_MAP_TYPE_ARRAY &&
-	    a.map_type != BPF_MAP_TYPE_PERCPU_ARRAY && a.map_type != BPF_MAP_TYPE_PROG_ARRAY &&
-	    a.map_type != BPF_MAP_TYPE_PERF_EVENT_ARRAY &&
-	    a.map_type != BPF_MAP_TYPE_ARRAY_OF_MAPS && a.map_type != BPF_MAP_TYPE_HASH &&
-	    a.map_type != BPF_MAP_TYPE_PERCPU_HASH && a.map_type != BPF_MAP_TYPE_HASH_OF_MAPS &&
-	    a.map_type != BPF_MAP_TYPE_RINGBUF && a.map_type < skep_nmap_types &&
-	    skep_map_types[a.map_type])
+	if (token)
+		return skep_wrong_fd((uint32_t)a.map_token_fd); /* there are no tokens */
+	if (!skep_privileged(c->skep) && !skep_map_types[a.map_type]->unprivileged)
 		return -EPERM;
 	if (is_map_in_map(a.map_type))
 		inner_err = skep_get_map(c->skep, a.inner_map_fd, &inner, NULL, NULL);

@@ -323,36 +323,36 @@ int skep_btf_fields(const struct skep_btf *btf, uint32_t id, struct skep_fields 
 
 /* ---- Maps' types ---- */
 
-/* Types that say themselves what their key is, if BTF does not. */
-static bool key_optional(uint32_t map_type)
-{
-	switch (map_type) {
-	case BPF_MAP_TYPE_HASH:
-	case BPF_MAP_TYPE_PERCPU_HASH:
-	case BPF_MAP_TYPE_LRU_HASH:
-	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
-	case BPF_MAP_TYPE_PROG_ARRAY:
-	case BPF_MAP_TYPE_QUEUE:
-	case BPF_MAP_TYPE_STACK:
-	case BPF_MAP_TYPE_RINGBUF:
-		return false;
-	default:
-		return true;
-	}
-}
-
 int skep_btf_check_map(const struct skep_btf *btf, uint32_t map_type, uint32_t key_id,
 		       uint32_t value_id, uint32_t key_size, uint32_t value_size)
 {
-	if (key_id ? skep_btf_size(btf, key_id) != key_size : !key_optional(map_type))
+	/* Some types say themselves what their key is, if BTF does not. */
+	if (key_id ? skep_btf_size(btf, key_id) != key_size
+		   : skep_map_types[map_type]->btf == SKEP_BTF_ANY)
 		return -EINVAL;
 	return skep_btf_size(btf, value_id) != value_size ? -EINVAL : 0;
 }
 
-static bool is_i32(const struct btf_type *t)
+static bool is_int(const struct btf_type *t, uint32_t size)
 {
-	return t && T_KIND(t) == BTF_KIND_INT && t->size == 4 &&
-	       BTF_INT_BITS(skep_btf_int_data(t)) == 32 && !BTF_INT_OFFSET(skep_btf_int_data(t));
+	return t && T_KIND(t) == BTF_KIND_INT && t->size == size &&
+	       BTF_INT_BITS(skep_btf_int_data(t)) == 8 * size &&
+	       !BTF_INT_OFFSET(skep_btf_int_data(t));
+}
+
+/* A cgroup's id, or struct bpf_cgroup_storage_key: the id and an attach type. */
+static bool cgroup_key(const struct skep_btf *btf, const struct btf_type *t, uint32_t size)
+{
+	const struct btf_member *m;
+
+	if (size == 8)
+		return is_int(t, 8);
+	if (T_KIND(t) != BTF_KIND_STRUCT || T_VLEN(t) != 2)
+		return false;
+	m = skep_btf_members(t);
+	return skep_btf_member_bits(t, &m[0]) == 0 && skep_btf_member_bits(t, &m[1]) == 64 &&
+	       is_int(skep_btf_skip_mods(btf, m[0].type, NULL), 8) &&
+	       is_int(skep_btf_skip_mods(btf, m[1].type, NULL), 4);
 }
 
 int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *map)
@@ -361,29 +361,23 @@ int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *m
 	const struct btf_type *value = skep_btf_skip_mods(btf, map->btf_value_id, NULL);
 	bool no_key = !map->btf_key_id;
 
-	switch (map->type) {
-	case BPF_MAP_TYPE_ARRAY:
-	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	switch (map->ops->btf) {
+	case SKEP_BTF_NONE:
+		return -SKEP_ENOTSUPP;
+	case SKEP_BTF_ARRAY:
 		/* Global data has a section for its value and no key. */
 		if (no_key)
-			return map->type == BPF_MAP_TYPE_ARRAY && map->max_entries == 1 &&
-					       T_KIND(value) == BTF_KIND_DATASEC
-				       ? 0
-				       : -EINVAL;
-		return is_i32(key) ? 0 : -EINVAL;
-	case BPF_MAP_TYPE_LPM_TRIE:
+			return map->max_entries == 1 && T_KIND(value) == BTF_KIND_DATASEC ? 0
+											  : -EINVAL;
+		return is_int(key, 4) ? 0 : -EINVAL;
+	case SKEP_BTF_INDEX:
+		return !no_key && is_int(key, 4) ? 0 : -EINVAL;
+	case SKEP_BTF_STRUCT:
 		return !no_key && T_KIND(key) == BTF_KIND_STRUCT ? 0 : -EINVAL;
-	case BPF_MAP_TYPE_BLOOM_FILTER:
+	case SKEP_BTF_NO_KEY:
 		return no_key ? 0 : -EINVAL;
-	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
-	case BPF_MAP_TYPE_HASH_OF_MAPS:
-	case BPF_MAP_TYPE_STACK_TRACE:
-	case BPF_MAP_TYPE_DEVMAP:
-	case BPF_MAP_TYPE_DEVMAP_HASH:
-	case BPF_MAP_TYPE_CPUMAP:
-	case BPF_MAP_TYPE_XSKMAP:
-		return -SKEP_ENOTSUPP;
+	case SKEP_BTF_CGROUP:
+		return !no_key && cgroup_key(btf, key, map->key_size) ? 0 : -EINVAL;
 	default:
 		return 0;
 	}

@@ -264,6 +264,8 @@ const struct skep_map_ops skep_map_array = {
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE,
 	.is_inner_ok = true,
 	.flags_ok = BPF_F_NUMA_NODE | BPF_F_MMAPABLE | BPF_F_INNER_MAP | SKEP_MAP_ACCESS_FLAGS,
+	.unprivileged = true,
+	.btf = SKEP_BTF_ARRAY,
 };
 
 const struct skep_map_ops skep_map_percpu_array = {
@@ -285,4 +287,6 @@ const struct skep_map_ops skep_map_percpu_array = {
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE,
 	.is_inner_ok = true,
 	.flags_ok = SKEP_MAP_ACCESS_FLAGS,
+	.unprivileged = true,
+	.btf = SKEP_BTF_INDEX,
 };

@@ -173,4 +173,5 @@ const struct skep_map_ops skep_map_bloom = {
 	.mem_usage = bloom_mem_usage,
 	.is_inner_ok = true,
 	/* Not .flags_ok: the size is judged first. */
+	.btf = SKEP_BTF_NO_KEY,
 };

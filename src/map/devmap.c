@@ -529,6 +529,7 @@ const struct skep_map_ops skep_map_devmap = {
 	.mem_usage = devmap_mem_usage,
 	.is_inner_ok = true,
 	.flags_ok = FLAGS,
+	.btf = SKEP_BTF_NONE,
 };
 
 const struct skep_map_ops skep_map_devmap_hash = {
@@ -547,4 +548,5 @@ const struct skep_map_ops skep_map_devmap_hash = {
 	.mem_usage = devmap_mem_usage,
 	.is_inner_ok = true,
 	.flags_ok = FLAGS,
+	.btf = SKEP_BTF_NONE,
 };

@@ -355,6 +355,7 @@ const struct skep_map_ops skep_map_hash = {
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
 	.flags_ok = HTAB_FLAGS,
+	.unprivileged = true,
 };
 
 const struct skep_map_ops skep_map_percpu_hash = {
@@ -379,4 +380,5 @@ const struct skep_map_ops skep_map_percpu_hash = {
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
 	.flags_ok = HTAB_FLAGS,
+	.unprivileged = true,
 };

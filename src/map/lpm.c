@@ -951,4 +951,5 @@ const struct skep_map_ops skep_map_lpm = {
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE | SKEP_BATCH_DELETE,
 	.is_inner_ok = true,
 	.flags_ok = FLAGS,
+	.btf = SKEP_BTF_STRUCT,
 };

@@ -28,11 +28,25 @@ const struct skep_map_ops *const skep_map_types[] = {
 	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = &skep_map_lru_percpu_hash,
 	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = &skep_map_array_of_maps,
 	[BPF_MAP_TYPE_HASH_OF_MAPS] = &skep_map_hash_of_maps,
+	[BPF_MAP_TYPE_CGROUP_ARRAY] = &skep_map_cgroup_array,
+	[BPF_MAP_TYPE_SOCKMAP] = &skep_map_sockmap,
+	[BPF_MAP_TYPE_CPUMAP] = &skep_map_cpumap,
+	[BPF_MAP_TYPE_XSKMAP] = &skep_map_xskmap,
+	[BPF_MAP_TYPE_SOCKHASH] = &skep_map_sockhash,
+	[BPF_MAP_TYPE_CGROUP_STORAGE] = &skep_map_cgroup_storage,
+	[BPF_MAP_TYPE_REUSEPORT_SOCKARRAY] = &skep_map_reuseport_sockarray,
+	[BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE] = &skep_map_percpu_cgroup_storage,
+	[BPF_MAP_TYPE_SK_STORAGE] = &skep_map_sk_storage,
+	[BPF_MAP_TYPE_STRUCT_OPS] = &skep_map_struct_ops,
+	[BPF_MAP_TYPE_INODE_STORAGE] = &skep_map_inode_storage,
+	[BPF_MAP_TYPE_TASK_STORAGE] = &skep_map_task_storage,
+	[BPF_MAP_TYPE_USER_RINGBUF] = &skep_map_user_ringbuf,
+	[BPF_MAP_TYPE_CGRP_STORAGE] = &skep_map_cgrp_storage,
+	[BPF_MAP_TYPE_ARENA] = &skep_map_arena,
 };
 const uint32_t skep_nmap_types = sizeof(skep_map_types) / sizeof(skep_map_types[0]);
 
-/* What holds for every type; the type's own check follows. */
-static int check_attr(const union bpf_attr *attr)
+int skep_map_check(const union bpf_attr *attr)
 {
 	uint32_t type = attr->map_type;
 
@@ -147,7 +161,7 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 	struct skep_map *map;
 	int err;
 
-	err = check_attr(attr);
+	err = skep_map_check(attr);
 	if (err)
 		return err;
 	map = calloc(1, sizeof(*map));
@@ -205,8 +219,11 @@ uint32_t skep_map_sys_value_size(const struct skep_map *map)
 
 bool skep_map_contains(const struct skep_map *map, uint64_t addr, size_t size)
 {
-	uint64_t base = (uint64_t)(uintptr_t)map->data.base;
+	uint64_t base;
 
+	if (map->ops->backing)
+		map = map->ops->backing(map);
+	base = (uint64_t)(uintptr_t)map->data.base;
 	if (!map->data.base || addr < base || addr - base >= map->data.size ||
 	    size > map->data.size - (addr - base))
 		return false;

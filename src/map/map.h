@@ -71,6 +71,8 @@ struct skep_map_ops {
 	/* Whether [off, off+size) of the data segment lies in one element (its key or its
 	 * value); NULL: anywhere in the segment. */
 	bool (*contains)(const struct skep_map *map, uint64_t off, size_t size);
+	/* The map that holds the elements, if it is another. */
+	const struct skep_map *(*backing)(const struct skep_map *map);
 	/* Address of value 0 for direct access (PSEUDO_MAP_VALUE), bytes available. */
 	int (*direct)(struct skep_map *map, void **base, uint64_t *size);
 	/* Size and protection of what mmap of the handle may show, see decision 3. */
@@ -79,10 +81,24 @@ struct skep_map_ops {
 	bool percpu; /* values per CPU slot */
 	uint8_t batch; /* batch commands that the type has: SKEP_BATCH_* */
 	bool is_inner_ok; /* may be an inner map */
+	bool unprivileged; /* may be made without capabilities */
+	uint8_t btf; /* what BTF it takes: SKEP_BTF_* */
 	uint32_t flags_ok; /* accepted map_flags */
 	/* The last user's handle is gone (programs may still hold the map): a prog array
 	 * drops its programs, so that a program and its own array don't hold each other. */
 	void (*no_users)(struct skep_map *map);
+};
+
+/* Key and value types of MAP_CREATE: */
+enum {
+	SKEP_BTF_ANY, /* any, and there must be a key's */
+	SKEP_BTF_NONE, /* none: -ENOTSUPP */
+	SKEP_BTF_FREE, /* any, also without a key's */
+	SKEP_BTF_INDEX, /* the key is an int of 32 bits */
+	SKEP_BTF_ARRAY, /* the same; or no key, and the value is a section of variables */
+	SKEP_BTF_STRUCT, /* the key is a structure */
+	SKEP_BTF_NO_KEY,
+	SKEP_BTF_CGROUP, /* the key names a cgroup */
 };
 
 #define SKEP_BATCH_LOOKUP        0x1u
@@ -118,6 +134,8 @@ struct skep_map {
 	void *priv; /* the type's own private state */
 };
 
+/* What every type and attr's own asks of attr: 0 or the kernel's errno. */
+int skep_map_check(const union bpf_attr *attr);
 /* Makes a map from attr (checked as bpf(2) does, descriptors resolved by the
  * caller: btf and inner may be NULL) and enters it in the instance. */
 int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_btf *btf,

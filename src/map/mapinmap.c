@@ -299,6 +299,8 @@ const struct skep_map_ops skep_map_array_of_maps = {
 	.mem_usage = array_mem_usage,
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE,
 	.flags_ok = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY,
+	.unprivileged = true,
+	.btf = SKEP_BTF_NONE,
 };
 
 const struct skep_map_ops skep_map_hash_of_maps = {
@@ -316,4 +318,6 @@ const struct skep_map_ops skep_map_hash_of_maps = {
 	.mem_usage = hash_mem_usage,
 	.batch = SKEP_BATCH_ALL,
 	.flags_ok = HTAB_FLAGS,
+	.unprivileged = true,
+	.btf = SKEP_BTF_NONE,
 };

@@ -444,4 +444,6 @@ const struct skep_map_ops skep_map_perf_event_array = {
 	.no_users = perf_no_users,
 	.is_inner_ok = true,
 	.flags_ok = FLAGS,
+	.unprivileged = true,
+	.btf = SKEP_BTF_NONE,
 };

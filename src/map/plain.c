@@ -26,3 +26,37 @@ int skep_plain_sys_delete(struct skep_map *map, const void *key, struct skep_env
 {
 	return (int)map->ops->delete (map, key, env);
 }
+
+/* ---- Operations that a type has not ---- */
+
+void *skep_no_lookup(struct skep_map *map, const void *key, struct skep_env *env)
+{
+	return NULL;
+}
+
+long skep_no_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
+		    struct skep_env *env)
+{
+	return -SKEP_ENOTSUPP;
+}
+
+long skep_no_delete(struct skep_map *map, const void *key, struct skep_env *env)
+{
+	return -SKEP_ENOTSUPP;
+}
+
+int skep_no_next_key(struct skep_map *map, const void *key, void *next)
+{
+	return -SKEP_ENOTSUPP;
+}
+
+int skep_no_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
+		       struct skep_env *env)
+{
+	return -SKEP_ENOTSUPP;
+}
+
+bool skep_contains_nothing(const struct skep_map *map, uint64_t off, size_t size)
+{
+	return false;
+}

@@ -247,4 +247,5 @@ const struct skep_map_ops skep_map_prog_array = {
 	.mem_usage = progarray_mem_usage,
 	.flags_ok = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY,
 	.no_users = progarray_clear,
+	.unprivileged = true,
 };

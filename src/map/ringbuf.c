@@ -433,33 +433,6 @@ long skep_ringbuf_consume(struct skep_map *map,
 
 /* ---- The map ---- */
 
-static void *no_lookup(struct skep_map *map, const void *key, struct skep_env *env)
-{
-	return NULL;
-}
-
-static long no_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
-		      struct skep_env *env)
-{
-	return -SKEP_ENOTSUPP;
-}
-
-static long no_delete(struct skep_map *map, const void *key, struct skep_env *env)
-{
-	return -SKEP_ENOTSUPP;
-}
-
-static int no_next_key(struct skep_map *map, const void *key, void *next)
-{
-	return -SKEP_ENOTSUPP;
-}
-
-static int no_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
-			 struct skep_env *env)
-{
-	return -SKEP_ENOTSUPP;
-}
-
 static uint64_t ringbuf_mmap_size(struct skep_map *map)
 {
 	return map->data.size;
@@ -475,15 +448,36 @@ const struct skep_map_ops skep_map_ringbuf = {
 	.check = ringbuf_check,
 	.create = ringbuf_create,
 	.destroy = ringbuf_destroy,
-	.lookup = no_lookup,
-	.update = no_update,
-	.delete = no_delete,
-	.sys_lookup = no_sys_lookup,
+	.lookup = skep_no_lookup,
+	.update = skep_no_update,
+	.delete = skep_no_delete,
+	.sys_lookup = skep_no_sys_lookup,
 	.sys_update = skep_plain_sys_update,
 	.sys_delete = skep_plain_sys_delete,
-	.next_key = no_next_key,
+	.next_key = skep_no_next_key,
 	.mmap_size = ringbuf_mmap_size,
 	.mem_usage = ringbuf_mem_usage,
 	.is_inner_ok = true,
+	.flags_ok = FLAGS,
+	.unprivileged = true,
+};
+
+/* User space produces, a program consumes (userring.c); the segments are the same. */
+const struct skep_map_ops skep_map_user_ringbuf = {
+	.name = "user_ringbuf",
+	.check = ringbuf_check,
+	.create = ringbuf_create,
+	.destroy = ringbuf_destroy,
+	.lookup = skep_no_lookup,
+	.update = skep_no_update,
+	.delete = skep_no_delete,
+	.sys_lookup = skep_no_sys_lookup,
+	.sys_update = skep_plain_sys_update,
+	.sys_delete = skep_plain_sys_delete,
+	.next_key = skep_no_next_key,
+	.mmap_size = ringbuf_mmap_size,
+	.mem_usage = ringbuf_mem_usage,
+	.is_inner_ok = true,
+	.unprivileged = true,
 	.flags_ok = FLAGS,
 };

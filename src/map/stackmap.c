@@ -280,4 +280,5 @@ const struct skep_map_ops skep_map_stack_trace = {
 	.mem_usage = stackmap_mem_usage,
 	.is_inner_ok = true,
 	.flags_ok = FLAGS,
+	.btf = SKEP_BTF_NONE,
 };

@@ -13,6 +13,13 @@ extern const struct skep_map_ops skep_map_prog_array;
 extern const struct skep_map_ops skep_map_lpm, skep_map_ringbuf, skep_map_queue, skep_map_stack;
 extern const struct skep_map_ops skep_map_stack_trace, skep_map_perf_event_array, skep_map_bloom;
 extern const struct skep_map_ops skep_map_devmap, skep_map_devmap_hash;
+extern const struct skep_map_ops skep_map_user_ringbuf, skep_map_arena, skep_map_struct_ops;
+extern const struct skep_map_ops skep_map_task_storage, skep_map_sk_storage;
+extern const struct skep_map_ops skep_map_inode_storage, skep_map_cgrp_storage;
+extern const struct skep_map_ops skep_map_cgroup_array, skep_map_cgroup_storage;
+extern const struct skep_map_ops skep_map_percpu_cgroup_storage;
+extern const struct skep_map_ops skep_map_sockmap, skep_map_sockhash, skep_map_xskmap;
+extern const struct skep_map_ops skep_map_reuseport_sockarray, skep_map_cpumap;
 
 /* The words of struct skep_ready, without a reference. */
 void skep_ringbuf_ready(struct skep_map *map, struct skep_ready *out);
@@ -28,6 +35,16 @@ int skep_plain_sys_lookup(struct skep_map *map, const void *key, void *value, ui
 int skep_plain_sys_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
 			  struct skep_env *env);
 int skep_plain_sys_delete(struct skep_map *map, const void *key, struct skep_env *env);
+
+/* What a type has not. */
+void *skep_no_lookup(struct skep_map *map, const void *key, struct skep_env *env);
+long skep_no_update(struct skep_map *map, const void *key, const void *value, uint64_t flags,
+		    struct skep_env *env);
+long skep_no_delete(struct skep_map *map, const void *key, struct skep_env *env);
+int skep_no_next_key(struct skep_map *map, const void *key, void *next);
+int skep_no_sys_lookup(struct skep_map *map, const void *key, void *value, uint64_t flags,
+		       struct skep_env *env);
+bool skep_contains_nothing(const struct skep_map *map, uint64_t off, size_t size);
 
 uint64_t skep_array_cpu_stride(const struct skep_map *map);
 int skep_array_next_key(struct skep_map *map, const void *key, void *next);

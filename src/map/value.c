@@ -13,7 +13,17 @@ const struct skep_field *skep_map_spin_lock(const struct skep_map *map)
 	return NULL;
 }
 
-/* Types whose values may hold each kind of field, as the kernel allows it. */
+#define IN(type)       (1ull << BPF_MAP_TYPE_##type)
+#define LOCAL_STORAGES (IN(SK_STORAGE) | IN(INODE_STORAGE) | IN(TASK_STORAGE) | IN(CGRP_STORAGE))
+
+/* Types whose values may hold each kind of field. */
+static const uint64_t field_types[] = {
+	[SKEP_FIELD_SPIN_LOCK] = IN(HASH) | IN(ARRAY) | IN(CGROUP_STORAGE) | LOCAL_STORAGES,
+	/* Timers, kptrs and lists: not there yet. */
+	[SKEP_FIELD_OTHER] = 0,
+};
+
+/* Before the type's own word on key and value. */
 int skep_map_check_fields(const struct skep_map *map)
 {
 	/* Programs could not take the lock of a value they may not write, and so on: never in
@@ -22,17 +32,9 @@ int skep_map_check_fields(const struct skep_map *map)
 
 	if (map->fields.n && (devmap || (map->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))))
 		return -EACCES;
-	for (uint32_t i = 0; i < map->fields.n; i++) {
-		switch (map->fields.f[i].kind) {
-		case SKEP_FIELD_SPIN_LOCK:
-			if (map->type != BPF_MAP_TYPE_HASH && map->type != BPF_MAP_TYPE_ARRAY)
-				return -EOPNOTSUPP;
-			break;
-		default:
-			/* Timers, kptrs and lists: not there yet. */
+	for (uint32_t i = 0; i < map->fields.n; i++)
+		if (!(field_types[map->fields.f[i].kind] >> map->type & 1))
 			return -EOPNOTSUPP;
-		}
-	}
 	return 0;
 }
 

@@ -136,6 +136,15 @@ int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len)
 	return 0;
 }
 
+void skep_seg_release(struct skep_seg *seg, size_t off, size_t len)
+{
+	if (off > seg->size || len > seg->size - off)
+		return;
+	/* Zero in any case, also where holes can't be made. */
+	if (madvise((char *)seg->base + off, len, MADV_REMOVE) < 0)
+		memset((char *)seg->base + off, 0, len);
+}
+
 int skep_seg_freeze(struct skep_seg *seg)
 {
 	int ro, err = 0;

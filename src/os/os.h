@@ -28,6 +28,9 @@ void skep_seg_close(struct skep_seg *seg);
 /* Backs [off, off+len) with memory now, so that no later touch dies of SIGBUS:
  * -ENOMEM or -ENOSPC where there is none. */
 int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len);
+/* Gives the memory of [off, off+len), whole pages, back: it reads as zero from now on, in
+ * every process. */
+void skep_seg_release(struct skep_seg *seg, size_t off, size_t len);
 /* F_SEAL_WRITE: no one can write or map writable any more. Our own writable
  * mapping is replaced by a read-only one in place, so no thread of ours may be
  * writing. -EBUSY while others map it writable; ours is then writable again. */

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who owns a piece of local storage, and what element of a socket map a descriptor names: a
+ * task, a cgroup, an inode, a socket. Each has a name that is never given twice.
+ */
+#ifndef SKEP_OWNER_H
+#define SKEP_OWNER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct skep_owner {
+	uint64_t id; /* task: thread id; cgroup, inode: inode number; socket: its cookie */
+	uint64_t more; /* task: start time, in ticks; cgroup, inode: device; socket: 0 */
+};
+
+/* The one behind a descriptor of the calling client (bpf(2)): 0 or -errno. */
+/* A pidfd: -EBADF if it is none, -ENOENT if the task has gone. */
+int skep_owner_pidfd(int fd, struct skep_owner *out);
+int skep_owner_cgroup(int fd, struct skep_owner *out); /* -EBADF */
+int skep_owner_inode(int fd, struct skep_owner *out); /* -EBADF */
+int skep_owner_socket(int fd, struct skep_owner *out); /* -EBADF, -ENOTSOCK */
+
+/* A task by its number: -ESRCH. */
+int skep_owner_task(uint32_t tid, struct skep_owner *out);
+/* Whether the task is certainly gone. */
+bool skep_owner_task_gone(const struct skep_owner *task);
+
+#endif
