@@ -95,6 +95,29 @@ int skep_slots_create(struct skep_slots **out, struct skep_parts *parts, uint32_
 	return 0;
 }
 
+int skep_slots_open(struct skep_slots **out, struct skep_parts *parts, struct skep_seg *seg,
+		    uint32_t n)
+{
+	struct skep_slots *slots;
+
+	if (seg->size < sizeof(struct slots_shared) + (size_t)n * sizeof(struct slot))
+		return -EINVAL;
+	slots = calloc(1, sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	slots->seg = *seg;
+	slots->shared = seg->base;
+	slots->parts = parts;
+	slots->n = n;
+	*out = slots;
+	return 0;
+}
+
+const struct skep_seg *skep_slots_seg(const struct skep_slots *slots)
+{
+	return &slots->seg;
+}
+
 int skep_slots_find_var(const char *name)
 {
 	for (int i = 0; i < SKEP_NVARS; i++)

@@ -9,10 +9,16 @@
 
 struct skep;
 struct skep_parts;
+struct skep_seg;
 struct skep_slots;
 
 /* n slots in a shared segment; parts tells whether a holder still lives. */
 int skep_slots_create(struct skep_slots **out, struct skep_parts *parts, uint32_t n);
+/* The same slots in another process; *seg is theirs from now on. -EINVAL: too small. */
+int skep_slots_open(struct skep_slots **out, struct skep_parts *parts, struct skep_seg *seg,
+		    uint32_t n);
+/* The segment, to be handed to another process. */
+const struct skep_seg *skep_slots_seg(const struct skep_slots *slots);
 void skep_slots_close(struct skep_slots *slots);
 
 /* Whose slot it is now (skep_self()), 0: nobody's. */

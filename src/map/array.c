@@ -42,7 +42,7 @@ static int array_create(struct skep_map *map, const union bpf_attr *attr)
 	map->index_mask = (uint32_t)(skep_pow2_up(map->max_entries) - 1);
 	if (percpu && __builtin_mul_overflow(skep_array_cpu_stride(map), map->cpus, &size))
 		return -ENOMEM;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
 	if (!err && size <= SKEP_SEG_EAGER)
 		err = skep_seg_reserve(&map->data, 0, size);
 	return err;

@@ -55,9 +55,11 @@ static int bloom_create(struct skep_map *map, const union bpf_attr *attr)
 		return -ENOMEM;
 	b->nhash = map->extra & 0xf ? map->extra & 0xf : 5;
 	b->mask = bit_mask(map->max_entries, b->nhash);
-	b->seed = map->flags & BPF_F_ZERO_SEED ? 0 : (uint32_t)skep_random();
+	if (!map->attached && !(map->flags & BPF_F_ZERO_SEED))
+		map->seed[0] = skep_random();
+	b->seed = (uint32_t)map->seed[0];
 	size = ((size_t)b->mask + 1) / 8;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
 	if (err)
 		goto fail;
 	err = skep_seg_reserve(&map->data, 0, size);

@@ -78,10 +78,10 @@ static int devmap_create(struct skep_map *map, const union bpf_attr *attr)
 	}
 	/* Programs get pointers to the elements and must not redirect them. */
 	map->flags |= BPF_F_RDONLY_PROG;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
 	if (err)
 		goto fail;
-	err = skep_seg_create(&map->ctl, "skep-devmap-ctl", ctl);
+	err = skep_map_seg(map, &map->ctl, "skep-devmap-ctl", ctl);
 	if (err)
 		goto fail_data;
 	err = skep_seg_reserve(&map->data, 0, size);

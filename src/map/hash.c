@@ -93,7 +93,7 @@ static int init_shared(struct skep_htab *h, const struct layout *l)
 		err = skep_seg_reserve(&map->data, 0, l->data_size);
 	else
 		h->chunk = bytes >= CHUNK_BYTES ? 1 : (uint32_t)(CHUNK_BYTES / bytes);
-	if (err)
+	if (err || map->attached)
 		return err;
 	for (uint32_t i = 0; i < h->nshards; i++) {
 		store(&h->shards[i].fresh, i * h->per_shard);
@@ -158,9 +158,9 @@ int htab_create(struct skep_map *map, bool lru, bool partitioned)
 	h->smask = h->nstripes - 1;
 	h->nelems = map->max_entries + h->nstripes;
 	plan(h, map, percpu, &l);
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, l.data_size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, l.data_size);
 	if (!err)
-		err = skep_seg_create(&map->ctl, "control", l.ctl_size);
+		err = skep_map_seg(map, &map->ctl, "control", l.ctl_size);
 	if (err)
 		return err;
 	h->stripes = (void *)((char *)map->ctl.base + l.stripes);
@@ -172,12 +172,14 @@ int htab_create(struct skep_map *map, bool lru, bool partitioned)
 	if (percpu)
 		h->percpu = (char *)map->data.base + l.percpu;
 	if (map->flags & BPF_F_ZERO_SEED) {
-		h->seed[0] = 0;
-		h->seed[1] = 0x9e3779b97f4a7c15ull;
-	} else {
-		h->seed[0] = skep_random();
-		h->seed[1] = skep_random() | 1;
+		map->seed[0] = 0;
+		map->seed[1] = 0x9e3779b97f4a7c15ull;
+	} else if (!map->attached) {
+		map->seed[0] = skep_random();
+		map->seed[1] = skep_random() | 1;
 	}
+	h->seed[0] = map->seed[0];
+	h->seed[1] = map->seed[1];
 	return init_shared(h, &l);
 }
 

@@ -886,11 +886,11 @@ static int lpm_create(struct skep_map *map, const union bpf_attr *attr)
 		nnodes = MAX_ARENA / sizeof(struct node);
 	t->nelems = (uint32_t)nelems;
 	t->nnodes = (uint32_t)nnodes;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, t->nelems * t->stride);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, t->nelems * t->stride);
 	if (err)
 		goto fail;
-	err = skep_seg_create(&map->ctl, "skep-lpm-ctl",
-			      links_off(t->nnodes) + (size_t)t->nnodes * 4);
+	err = skep_map_seg(map, &map->ctl, "skep-lpm-ctl",
+			   links_off(t->nnodes) + (size_t)t->nnodes * 4);
 	if (err)
 		goto fail_data;
 	err = skep_seg_reserve(&map->ctl, 0, NODES_OFF + sizeof(struct node));
@@ -902,7 +902,8 @@ static int lpm_create(struct skep_map *map, const union bpf_attr *attr)
 	t->ctl = map->ctl.base;
 	t->nodes = (struct node *)((uint8_t *)map->ctl.base + NODES_OFF);
 	t->links = (_Atomic uint32_t *)((uint8_t *)map->ctl.base + links_off(t->nnodes));
-	t->ctl->elems.bump = t->ctl->nodes.bump = 1;
+	if (!map->attached)
+		t->ctl->elems.bump = t->ctl->nodes.bump = 1;
 	map->priv = t;
 	return 0;
 fail_ctl:

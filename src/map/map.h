@@ -132,6 +132,9 @@ struct skep_map {
 	bool exclusive; /* only for the program with this digest */
 	uint8_t excl_hash[32];
 	void *priv; /* the type's own private state */
+	uint64_t seed[2]; /* of hashes; drawn at creation, the same wherever it is attached */
+	bool attached; /* made elsewhere: the segments' contents stay as they are */
+	void *given; /* while it is being attached: the segments (attach.c) */
 };
 
 /* What every type and attr's own asks of attr: 0 or the kernel's errno. */
@@ -140,6 +143,26 @@ int skep_map_check(const union bpf_attr *attr);
  * caller: btf and inner may be NULL) and enters it in the instance. */
 int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_btf *btf,
 		    struct skep_map *inner, struct skep_map **out);
+
+/*
+ * A map that another process made, from its segments (writable where they may be written;
+ * *data and *ctl are the map's from now on, also if this fails). It is in no table, nobody
+ * else refers to it, and skep_map_detach() frees it. Types whose elements are references of one process
+ * begin empty. -ENOTSUP: types that can't be attached; -EINVAL: the segments don't fit.
+ */
+struct skep_map_desc {
+	uint32_t type, key_size, value_size, max_entries, flags, id, cpus, ifindex;
+	uint64_t extra, seed[2];
+	struct skep_fields fields;
+	char name[BPF_OBJ_NAME_LEN];
+	bool frozen;
+};
+void skep_map_describe(const struct skep_map *map, struct skep_map_desc *out);
+int skep_map_attach(struct skep *skep, const struct skep_map_desc *desc, struct skep_seg *data,
+		    struct skep_seg *ctl, struct skep_map **out);
+void skep_map_detach(struct skep_map *map);
+/* For the types' create: a new segment, or the next one of those that are attached. */
+int skep_map_seg(struct skep_map *map, struct skep_seg *seg, const char *name, size_t size);
 
 /* Whether prog may use this prog array or be stored in it. The first program decides. */
 bool skep_map_prog_compatible(struct skep_map *map, const struct skep_prog *prog);

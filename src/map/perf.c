@@ -322,7 +322,7 @@ static int perf_create(struct skep_map *map, const union bpf_attr *attr)
 	if (!a->slots)
 		goto fail;
 	/* Nothing is shared but the handle. */
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, PAGE);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, PAGE);
 	if (err)
 		goto fail;
 	map->priv = a;

@@ -47,10 +47,10 @@ static int queue_create(struct skep_map *map, const union bpf_attr *attr)
 	if (!r)
 		return -ENOMEM;
 	r->size = (uint32_t)size;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size * map->elem_size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size * map->elem_size);
 	if (err)
 		goto fail;
-	err = skep_seg_create(&map->ctl, "skep-queue-ctl", sizeof(struct ctl));
+	err = skep_map_seg(map, &map->ctl, "skep-queue-ctl", sizeof(struct ctl));
 	if (err)
 		goto fail_data;
 	err = skep_seg_reserve(&map->ctl, 0, sizeof(struct ctl));

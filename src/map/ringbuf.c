@@ -88,10 +88,10 @@ static int ringbuf_create(struct skep_map *map, const union bpf_attr *attr)
 	r->backed = calloc(2 * size / CHUNK / 64 + 1, 8);
 	if (!r->backed)
 		goto fail;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, 2 * PAGE + 2 * size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, 2 * PAGE + 2 * size);
 	if (err)
 		goto fail;
-	err = skep_seg_create(&map->ctl, "skep-ringbuf-ctl", sizeof(struct ctl));
+	err = skep_map_seg(map, &map->ctl, "skep-ringbuf-ctl", sizeof(struct ctl));
 	if (err)
 		goto fail_data;
 	err = skep_seg_reserve(&map->data, 0, 2 * PAGE);

@@ -66,7 +66,7 @@ static int stackmap_create(struct skep_map *map, const union bpf_attr *attr)
 	s->touched = calloc(size / 4096 / 64 + 1, 8);
 	if (!s->touched)
 		goto fail;
-	err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
+	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
 	if (err)
 		goto fail;
 	s->buckets = map->data.base;

@@ -45,9 +45,12 @@ struct skep_parts {
 };
 
 /* This thread's identity, as found out last; valid while base is the image's. */
-static __thread struct {
-	uint64_t base, self;
-} cache __attribute__((tls_model("initial-exec")));
+#ifdef SKEP_AGENT
+/* In a traced process thread-local storage is the host's; the agent has its own. */
+#define cache (*skep_agent_self_cache())
+#else
+static __thread struct skep_self_cache cache __attribute__((tls_model("initial-exec")));
+#endif
 
 static int parts_init(struct skep_parts **out, int fd)
 {

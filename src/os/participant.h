@@ -16,6 +16,13 @@
 
 struct skep_parts;
 
+struct skep_self_cache {
+	uint64_t base, self;
+};
+#ifdef SKEP_AGENT
+struct skep_self_cache *skep_agent_self_cache(void);
+#endif
+
 int skep_parts_create(struct skep_parts **out);
 /* The same file in another process (or after fork: done by itself on first use). */
 int skep_parts_open(struct skep_parts **out, int fd);
