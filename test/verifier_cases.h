@@ -31,6 +31,8 @@ struct vcase {
 	const char *differs; /* why another verdict is known and right */
 	uint32_t repeat; /* text that many times, then "exit" */
 };
-extern const struct vcase vcases[]; /* ends with a NULL name */
+/* They end with a NULL name. */
+extern const struct vcase vcases[];
+extern const struct vcase vcases_dyn[]; /* may_goto, dynptrs, timers, iterators */
 
 #endif

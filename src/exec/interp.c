@@ -15,14 +15,12 @@
 #include "exec/alu.h"
 #include "exec/bind.h"
 #include "exec/exec.h"
+#include "exec/timed.h"
 #include "helper/helper.h"
 #include "map/map.h"
 #include "os/os.h"
 
 enum mode { PLAIN, CHECKED, RAW };
-
-/* Times that a may_goto lets a loop go on, per frame. */
-#define MAY_GOTO_BUDGET (8u << 20)
 
 struct frame {
 	const struct frame *up;

@@ -110,7 +110,7 @@ static uint64_t RUN(struct vm *vm, const struct bpf_insn *pc, struct regs regs)
 					      ALUS(ALU_ROW) JCCS(JCC_ROW) SIZES(MEM_ROW)};
 #pragma GCC diagnostic pop
 	uint64_t *r = regs.r, addr;
-	uint32_t budget = MAY_GOTO_BUDGET;
+	struct skep_timed timed = {.count = SKEP_TIMED_ROUNDS};
 	const struct bpf_insn *insn, *target;
 	struct frame frame;
 
@@ -188,10 +188,8 @@ jal:
 	pc += insn->imm;
 	NEXT();
 may_goto:
-	if (!budget)
+	if (!skep_timed_round(&timed))
 		pc += insn->off;
-	else
-		budget--;
 	NEXT();
 call:
 	if (insn->src_reg == BPF_PSEUDO_CALL) {

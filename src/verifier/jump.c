@@ -493,6 +493,27 @@ static int learn_pointers(struct venv *env, const struct bpf_insn *in, const str
 	return 0;
 }
 
+/* It jumps when its budget is used up, at any time: both ways are walked, the one that
+ * stays in the loop with what differs from round to round forgotten. */
+static int may_goto(struct venv *env, const struct bpf_insn *in, uint32_t *next)
+{
+	struct vstate *stay;
+	uint32_t depth = env->cur->parent ? env->cur->parent->depth : 0;
+	int err;
+
+	if (BPF_SRC(in->code) != BPF_K || in->src_reg || in->dst_reg || in->imm)
+		return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid may_goto imm %d\n", in->imm);
+	stay = skep_v_push(env, env->insn + 1, env->insn);
+	if (!stay)
+		return -ENOMEM; /* also of too many paths: the kernel's answer here */
+	stay->may_goto++;
+	err = skep_v_widen(env, stay, env->insn, depth);
+	if (err)
+		return err;
+	*next = (uint32_t)((int64_t)env->insn + in->off + 1);
+	return 0;
+}
+
 int skep_v_jump(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 {
 	bool x = BPF_SRC(in->code) == BPF_X, is64 = BPF_CLASS(in->code) == BPF_JMP;
@@ -505,9 +526,9 @@ int skep_v_jump(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 	int err, way;
 	bool can_here, can_there;
 
-	if (op == BPF_JCOND)
-		return skep_v_refuse(env, EINVAL, W_INSN, -1, "may_goto is not supported\n");
-	if (op > BPF_JCOND)
+	if (op == BPF_JCOND && is64)
+		return may_goto(env, in, next);
+	if (op >= BPF_JCOND)
 		return skep_v_refuse(env, EINVAL, W_INSN, -1, "invalid BPF_JMP/JMP32 opcode %x\n",
 				     op);
 	err = check_operands(env, in);

@@ -465,6 +465,11 @@ static int remember(struct venv *env, uint32_t insn)
 	return 0;
 }
 
+static bool is_may_goto(const struct venv *env, uint32_t insn)
+{
+	return env->insns[insn].code == (BPF_JMP | BPF_JCOND);
+}
+
 int skep_v_visited(struct venv *env, uint32_t insn)
 {
 	struct vstate *cur = env->cur, **p = bucket(env, cur, insn);
@@ -488,7 +493,10 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 			continue;
 		}
 		if (old->branches) {
-			if (env->aux[insn].flags & V_CALLBACKS) {
+			if (is_may_goto(env, insn) && old->may_goto != cur->may_goto &&
+			    states_equal(env, old, cur, WITHIN)) {
+				hit = loop = true;
+			} else if (env->aux[insn].flags & V_CALLBACKS) {
 				hit = states_equal(env, old, cur, WITHIN);
 				loop = true;
 			} else if (maybe_looping(old, cur) && states_equal(env, old, cur, EXACT) &&
@@ -535,7 +543,7 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 	return add ? remember(env, insn) : 0;
 }
 
-/* ---- Widening, for loops of callbacks ---- */
+/* ---- Widening, for loops that converge ---- */
 
 static bool widens(const struct vreg *o, const struct vreg *c, bool precise)
 {
@@ -543,11 +551,12 @@ static bool widens(const struct vreg *o, const struct vreg *c, bool precise)
 	       !(skep_scalar_equal(&o->s, &c->s));
 }
 
-int skep_v_widen(struct venv *env, uint32_t insn)
+int skep_v_widen(struct venv *env, struct vstate *cur, uint32_t insn, uint32_t depth)
 {
-	struct vstate *cur = env->cur, *old = *bucket(env, cur, insn);
+	struct vstate *old = *bucket(env, cur, insn);
 
-	while (old && !(old->insn == insn && old->branches && same_callsites(old, cur)))
+	while (old && !(old->insn == insn && old->branches && same_callsites(old, cur) &&
+			old->depth < depth))
 		old = old->next;
 	if (!old)
 		return 0;

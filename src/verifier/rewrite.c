@@ -342,6 +342,8 @@ static void jump(struct rewriter *r, struct bpf_insn insn)
 	}
 	if (!may_goto && (aux->fallthrough_only || !r->aux[target].seen))
 		return;
+	if (may_goto && jumps_over_nothing(r, target))
+		return;
 	if (!r->is_long[r->at]) {
 		emit_with(r, insn, plain_fact(r), target);
 		return;

@@ -479,8 +479,9 @@ int skep_v_precise_stack(struct venv *env, uint32_t frame, uint32_t spi);
 /* What must be precise in old must be so in st, which old stands for. *changed may be NULL. */
 int skep_v_precise_from(struct venv *env, const struct vstate *old, struct vstate *st,
 			bool *changed);
-/* Forgets differences of numbers between two rounds of a loop of callbacks. */
-int skep_v_widen(struct venv *env, uint32_t insn);
+/* Forgets numbers of st that differ from those of the last round of the loop through insn:
+ * those of the newest state there that is still walked and was made before depth. */
+int skep_v_widen(struct venv *env, struct vstate *st, uint32_t insn, uint32_t depth);
 
 /* ---- stacklive.c ---- */
 int skep_v_live_init(struct venv *env);

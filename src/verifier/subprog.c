@@ -231,7 +231,7 @@ int skep_v_leave_frame(struct venv *env, uint32_t *next)
 	}
 	skep_v_frame_put(env, callee);
 	st->frame[st->curframe--] = NULL;
-	return cb ? skep_v_widen(env, *next) : 0;
+	return cb ? skep_v_widen(env, st, *next, st->depth) : 0;
 }
 
 int skep_v_check_return(struct venv *env)

@@ -294,13 +294,30 @@ static int run_phases(struct venv *env)
 	return err;
 }
 
-static void print_stats(struct venv *env, uint64_t ns)
+/* The kernel keeps in the stack what an inlined bpf_loop and may_goto count with; it is
+ * counted once the program is accepted. */
+static uint32_t counted_stack(const struct venv *env, uint32_t sub)
+{
+	const struct vsubprog *s = &env->subs[sub];
+	bool loop = false, timed = false;
+
+	for (uint32_t i = s->start; i < s->end; i++) {
+		if (!env->out[i].seen)
+			continue;
+		loop |= env->out[i].loop_inline != 0;
+		timed |= env->insns[i].code == (BPF_JMP | BPF_JCOND) && env->insns[i].off;
+	}
+	return s->stack + (loop ? 24 : 0) + (timed ? 16 : 0);
+}
+
+static void print_stats(struct venv *env, uint64_t ns, bool accepted)
 {
 	if (skep_log_on(env->log, SKEP_LOG_STATS)) {
 		skep_v_log(env, "verification time %llu usec\n", (unsigned long long)(ns / 1000));
 		skep_v_log(env, "stack depth ");
 		for (uint32_t i = 0; i < env->nsubs; i++)
-			skep_v_log(env, "%s%u", i ? "+" : "", env->subs[i].stack);
+			skep_v_log(env, "%s%u", i ? "+" : "",
+				   accepted ? counted_stack(env, i) : env->subs[i].stack);
 		skep_v_log(env, "\n");
 	}
 	skep_v_log(env,
@@ -335,7 +352,7 @@ int skep_verify(struct skep_prog *prog, const struct skep_verify_in *in,
 		err = run_phases(env);
 	if (err)
 		skep_v_explain(env, err);
-	print_stats(env, skep_clock_mono() - start);
+	print_stats(env, skep_clock_mono() - start, !err);
 	if (!err)
 		err = finish(env);
 	if (stats)

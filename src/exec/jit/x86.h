@@ -72,7 +72,7 @@ struct x86 {
 	uint8_t map[IR_REGS]; /* native register of each IR register */
 	int32_t fp; /* RSP + fp is R10 */
 	int32_t spill; /* RSP + spill is an 8-byte slot of ours */
-	int32_t budget; /* RSP + budget counts may_goto */
+	int32_t budget; /* RSP + budget is the struct skep_timed of may_goto */
 	int32_t ctx_slot; /* RSP + ctx_slot keeps R1 over a tail call's lookup */
 	uint32_t frame; /* bytes below the saved registers */
 	uint8_t env; /* register of the environment */
@@ -138,6 +138,7 @@ void x86_epilogue(struct x86 *c);
 void x86_exit(struct x86 *c);
 void x86_call(struct x86 *c, const struct ir *i);
 void x86_call_sub(struct x86 *c, const struct ir *i);
+void x86_may_goto(struct x86 *c, struct ir *i);
 void x86_tail_call(struct x86 *c, const struct ir *i);
 void x86_lookup(struct x86 *c, const struct ir *i);
 void x86_probe(struct x86 *c, const struct ir *i);

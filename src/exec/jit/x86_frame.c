@@ -8,7 +8,7 @@
  * would call any C function. Only the program's own entry differs: (ctx, env).
  *
  *	saved registers
- *	may_goto counter, spill slot, R1 during a tail call (where needed)
+ *	may_goto budget, spill slot, R1 during a tail call (where needed)
  *	BPF stack, R10 its upper end
  *	(padding to 16 bytes)			<- RSP
  *
@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "exec/jit/x86.h"
+#include "exec/timed.h"
 #include "helper/helper.h"
 #include "map/map.h"
 #include "os/os.h"
@@ -103,11 +104,11 @@ static void map_registers(struct x86 *c, const struct jit_func *f)
 static void layout_frame(struct x86 *c, const struct jit_func *f)
 {
 	uint32_t extra = 0, size;
-	bool tail = false, leaf = !f->has_call;
+	bool tail = false, leaf = !f->has_call && !f->has_may_goto;
 
 	for (uint32_t n = f->start; n < f->end; n++)
 		tail |= c->jit->ir[n].op == IR_TAIL_CALL && c->jit->ir[n].imm < 0;
-	extra += f->has_may_goto ? 8 : 0;
+	extra += f->has_may_goto ? sizeof(struct skep_timed) : 0;
 	extra += f->has_div ? 8 : 0;
 	extra += tail ? 8 : 0;
 	size = f->stack + extra;
@@ -122,7 +123,7 @@ static void layout_frame(struct x86 *c, const struct jit_func *f)
 		c->fp = (int32_t)(c->frame - extra);
 	}
 	c->budget = c->fp;
-	c->spill = c->budget + (f->has_may_goto ? 8 : 0);
+	c->spill = c->budget + (f->has_may_goto ? (int32_t)sizeof(struct skep_timed) : 0);
 	c->ctx_slot = c->spill + (f->has_div ? 8 : 0);
 }
 
@@ -137,8 +138,11 @@ static void prologue(struct x86 *c, const struct jit_func *f)
 	if (f->needs_env)
 		x86_mov_rr(c, true, c->env, f->start == c->jit->funcs[0].start ? RSI : R9);
 	if (f->has_may_goto) {
-		x86_op_rm(c, 0xc7, false, 0, x86_at(RSP, c->budget));
-		x86_imm32(c, 8 << 20);
+		x86_op_rm(c, 0xc7, true, 0, x86_at(RSP, c->budget));
+		x86_imm32(c, SKEP_TIMED_ROUNDS);
+		x86_op_rm(c, 0xc7, true, 0,
+			  x86_at(RSP, c->budget + (int32_t)offsetof(struct skep_timed, since)));
+		x86_imm32(c, 0);
 	}
 }
 
@@ -273,6 +277,30 @@ static void tail_call_inline(struct x86 *c, const struct ir *i,
 	leave_for(c, TMP);
 	while (n)
 		x86_here(c, fails[--n]);
+}
+
+/* Once in many rounds the clock is asked; all registers stay as they are. */
+void x86_may_goto(struct x86 *c, struct ir *i)
+{
+	static const uint8_t clobbered[] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11};
+	const int32_t pushed = sizeof(clobbered) * 8;
+	struct x86_mem count = x86_at(RSP, c->budget);
+	uint32_t left;
+
+	x86_alu_mi(c, ALU_CMP, true, count, 0);
+	x86_jump(c, i, CC_E);
+	x86_op_rm(c, 0xff, true, 1, count);
+	left = x86_skip(c, CC_NE);
+	for (unsigned k = 0; k < sizeof(clobbered); k++)
+		x86_push(c, clobbered[k]);
+	x86_lea(c, true, RDI, x86_at(RSP, c->budget + pushed));
+	/* An odd number was pushed onto an aligned frame. */
+	x86_push(c, RAX);
+	x86_call_abs(c, (const void *)skep_timed_refill);
+	x86_pop(c, RAX);
+	for (unsigned k = sizeof(clobbered); k-- > 0;)
+		x86_pop(c, clobbered[k]);
+	x86_here(c, left);
 }
 
 void x86_tail_call(struct x86 *c, const struct ir *i)

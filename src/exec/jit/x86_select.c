@@ -478,15 +478,6 @@ static uint32_t select_jcc(struct x86 *c, uint32_t n)
 	return 1;
 }
 
-static void select_may_goto(struct x86 *c, struct ir *i)
-{
-	struct x86_mem budget = x86_at(RSP, c->budget);
-
-	x86_alu_mi(c, ALU_CMP, false, budget, 0);
-	x86_jump(c, i, CC_E);
-	x86_op_rm(c, 0xff, false, 1, budget);
-}
-
 uint32_t x86_select(struct x86 *c, uint32_t n)
 {
 	struct ir *i = &c->jit->ir[n];
@@ -546,7 +537,7 @@ uint32_t x86_select(struct x86 *c, uint32_t n)
 		x86_jump(c, i, -1);
 		break;
 	case IR_MAY_GOTO:
-		select_may_goto(c, i);
+		x86_may_goto(c, i);
 		break;
 	case IR_CALL:
 		x86_call(c, i);
