@@ -49,7 +49,7 @@ BENCH_SRC := $(wildcard bench/bench_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # libbpf as an archive: --wrap does not reach into a shared library.
-LIBS_PARTS := -l:libbpf.a -lelf -lz -lpcap -lseccomp
+LIBS_PARTS := -l:libbpf.a -lelf -lz -lpcap -lseccomp $(if $(filter x86_64,$(shell uname -m)),-lZydis)
 # libbpf reaches the system through these; client/libbpf.c leads them to an instance.
 # The command alone: disassembling machine code.
 LIBS_CMD := -lm $(if $(filter x86_64,$(shell uname -m)),-lZydis)
@@ -91,7 +91,28 @@ $(BUILD)/libskep.a: $(BUILD)/libskep-core.a
 	@rm -f $@
 	$(AR) qcs $@ $(BUILD)/obj/skep.o
 
-$(BUILD)/libskep-parts.a: $(call obj,$(PART_SRC))
+# The agent in traced processes: parts of the core once more, without libc, thread-local storage
+# and vector registers. What it has no use for and the core refers to (skep_*) answers -EOPNOTSUPP.
+AGENT_SRC := $(filter-out src/helper/task.c,$(wildcard $(patsubst %,src/%/*.c,exec exec/jit map helper isa))) \
+	src/os/participant.c $(wildcard src/trace/agent/*.c)
+AGENT_OBJ := $(AGENT_SRC:%.c=$(BUILD)/obj/agent/%.o)
+AGENT_CFLAGS := $(filter-out -fsanitize=% -fno-sanitize% -fno-omit-frame-pointer -pthread,$(CFLAGS)) -DSKEP_AGENT -fno-builtin \
+	-fno-stack-protector -mgeneral-regs-only -mfsgsbase -fcf-protection=none -ffunction-sections -fdata-sections
+$(BUILD)/obj/agent/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/skep-agent.so: $(AGENT_OBJ)
+	ld -r $^ -o $(BUILD)/obj/agent/all.o
+	nm -u $(BUILD)/obj/agent/all.o | sed -n 's/^ *U \(skep_.*\)/.globl \1\n.hidden \1\n\1:/p' > $(BUILD)/obj/agent/absent.s
+	printf 'mov $$-95, %%rax\nret\n.section .note.GNU-stack,"",@progbits\n' >> $(BUILD)/obj/agent/absent.s
+	$(CC) -c $(BUILD)/obj/agent/absent.s -o $(BUILD)/obj/agent/absent.o
+	$(CC) -shared -nostdlib -Wl,-Bsymbolic,--gc-sections,--no-undefined,-z,norelro,--hash-style=sysv,--build-id=none $^ $(BUILD)/obj/agent/absent.o -lgcc -o $@
+# In the command and in tests, as bytes.
+AGENT_BLOB := $(if $(filter x86_64,$(shell uname -m)),$(BUILD)/obj/agent/blob.o)
+$(BUILD)/obj/agent/blob.o: $(BUILD)/skep-agent.so
+	printf '.section .rodata\n.balign 16\n.globl skep_agent_blob\n.globl skep_agent_blob_end\nskep_agent_blob:\n.incbin "$<"\nskep_agent_blob_end:\n.byte 0\n.section .note.GNU-stack,"",@progbits\n' | $(CC) -x assembler -c - -o $@
+
+$(BUILD)/libskep-parts.a: $(call obj,$(PART_SRC)) $(AGENT_BLOB)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) qcs $@ $^

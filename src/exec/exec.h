@@ -84,6 +84,7 @@ struct skep_env {
 	uint32_t depth; /* nested runs on this env */
 	struct skep_env *next; /* the instance's list */
 	void *jit_stack; /* reserved for the JIT's entry code */
+	uint64_t cookie, func_ip; /* of the link and the function that a probe is at */
 	void *scratch; /* buffers of helpers (src/helper): one malloc, freed with it */
 	struct skep_reserved *reserved; /* ring buffer records not yet committed (map/ringbuf.c) */
 	uint32_t nreserved, reserved_cap; /* skep_env_close() frees the array */

@@ -234,6 +234,13 @@ int skep_perf_open(struct skep *skep, const struct skep_perf_opts *opts);
  * descriptor does: 0, -EINVAL. Before it nothing is recorded (-ENOSPC). */
 int skep_perf_map(struct skep *skep, int fd, size_t bytes);
 int skep_perf_enable(struct skep *skep, int fd, bool on); /* PERF_EVENT_IOC_ENABLE, DISABLE */
+/* The reader at an element that is mapped and enabled: false if there is none. What it says is valid
+ * while the element stays. */
+bool skep_perf_describe(const struct skep_map *map, uint32_t index, struct skep_perf_opts *opts,
+			const struct skep_seg **seg, uint64_t *size);
+/* Puts such a reader, made in another process, into an attached map; *seg is the map's. */
+int skep_perf_attach(struct skep_map *map, uint32_t index, const struct skep_perf_opts *opts,
+		     struct skep_seg *seg, uint64_t size);
 /* As skep_ringbuf_wait, on the reader behind fd. */
 int skep_perf_wait(struct skep *skep, int fd, uint64_t ns);
 

@@ -301,6 +301,50 @@ long skep_perf_output(struct skep_map *map, uint64_t flags, const void *data, ui
 	return output(r, data, size, extra, extra_size, env->cpu);
 }
 
+int skep_perf_attach(struct skep_map *map, uint32_t index, const struct skep_perf_opts *opts,
+		     struct skep_seg *seg, uint64_t size)
+{
+	struct perf_array *a = map->priv;
+	struct reader *r;
+
+	if (index >= map->max_entries || seg->size < PAGE + size || (size & (size - 1))) {
+		skep_seg_close(seg);
+		return -EINVAL;
+	}
+	r = calloc(1, sizeof(*r));
+	if (!r) {
+		skep_seg_close(seg);
+		return -ENOMEM;
+	}
+	r->seg = *seg;
+	r->opts = *opts;
+	r->page = r->seg.base;
+	r->own = (struct skep_perf_own *)((uint8_t *)r->seg.base + SKEP_PERF_OWN);
+	r->data = (uint8_t *)r->seg.base + PAGE;
+	r->size = size;
+	r->enabled = true;
+	r->obj = (struct skep_object){.skep = map->obj.skep,
+				      .kind = SKEP_KIND_PERF,
+				      .refs = 1,
+				      .destroy = reader_destroy};
+	atomic_store(&a->slots[index], r);
+	return 0;
+}
+
+bool skep_perf_describe(const struct skep_map *map, uint32_t index, struct skep_perf_opts *opts,
+			const struct skep_seg **seg, uint64_t *size)
+{
+	const struct perf_array *a = map->priv;
+	const struct reader *r = index < map->max_entries ? atomic_load(&a->slots[index]) : NULL;
+
+	if (!r || !r->size || !r->enabled)
+		return false;
+	*opts = r->opts;
+	*seg = &r->seg;
+	*size = r->size;
+	return true;
+}
+
 /* ---- The map ---- */
 
 static int perf_check(const union bpf_attr *attr)

@@ -19,9 +19,7 @@ struct skep_parts;
 struct skep_self_cache {
 	uint64_t base, self;
 };
-#ifdef SKEP_AGENT
-struct skep_self_cache *skep_agent_self_cache(void);
-#endif
+struct skep_self_cache *skep_agent_self_cache(void); /* of agents in traced processes only */
 
 int skep_parts_create(struct skep_parts **out);
 /* The same file in another process (or after fork: done by itself on first use). */

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent: the part of skep inside a traced process. It is linked with nothing: no libc,
+ * no thread-local storage, no signal handlers; memory comes from mmap. It is
+ * compiled without vector registers, so entering it saves the general ones only.
+ */
+#ifndef SKEP_AGENT_H
+#define SKEP_AGENT_H
+
+#include <asm/ptrace.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#include "bpf/instance.h"
+#include "os/participant.h"
+#include "trace/agent/abi.h"
+
+#define AGENT_EXPORT __attribute__((visibility("default"), used))
+
+/* The kernel's, bpf programs see it. */
+struct agent_regs {
+	uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
+	uint64_t ip, cs, flags, sp, ss;
+};
+
+/* ---- System calls (sys.c), results as the kernel gives them ---- */
+static inline long agent_sys(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#define SYS6(nr, a, b, c, d, e, f)                                                                 \
+	agent_sys(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYS3(nr, a, b, c) SYS6(nr, a, b, c, 0, 0, 0)
+#define SYS1(nr, a)       SYS6(nr, a, 0, 0, 0, 0, 0)
+
+/* ---- Threads (thread.c) ---- */
+
+#define AGENT_NEST    3 /* a program, one in a signal handler on top of it, one more */
+#define AGENT_RETURNS 64 /* as in the kernel: calls whose return is awaited */
+
+struct agent_return {
+	uint64_t slot; /* where the return address stands */
+	uint64_t real; /* what it is */
+	const struct agent_site *site;
+};
+
+struct agent_thread {
+	struct agent_thread *next; /* in its hash chain */
+	struct agent_thread *all; /* in the list of all */
+	struct skep_self_cache self;
+	uint32_t tid, pid;
+	volatile uint32_t depth; /* programs under way */
+	volatile uint32_t nret;
+	struct {
+		struct skep_env *env;
+		uint64_t sp; /* the host's when it was entered */
+	} level[AGENT_NEST];
+	struct agent_return ret[AGENT_RETURNS];
+	bool in_syscall; /* between enter and exit */
+};
+
+/* The calling thread's; NULL: no memory. */
+struct agent_thread *agent_thread(void);
+/* Called by agent_init() only. */
+int agent_threads_init(void);
+/* Walks all blocks, the dead ones' too. */
+struct agent_thread *agent_threads_all(void);
+
+/* ---- Running (run.c) ---- */
+
+extern struct skep agent_skep;
+extern struct agent_ctl *agent_ctl;
+extern struct skep_prog *agent_progs[AGENT_MAX_PROGS];
+extern struct skep_map *agent_maps[AGENT_MAX_MAPS];
+extern uint64_t agent_vdso_clock;
+
+/* Claims an environment for a run: NULL, and the event counts as missed. */
+struct skep_env *agent_begin(struct agent_thread *t, uint64_t sp);
+void agent_end(struct agent_thread *t);
+uint64_t agent_run(struct skep_env *env, const struct agent_link *link, void *ctx);
+
+/* ---- Called by the entry code (entry.c) ---- */
+void agent_on_probe(struct agent_regs *regs, const struct agent_site *site);
+uint64_t agent_on_return(struct agent_regs *regs);
+
+/* ---- Called by the supervisor in a stopped thread; 0 or more, or -errno ---- */
+AGENT_EXPORT long agent_init(const struct agent_boot *boot);
+AGENT_EXPORT long agent_sync(void); /* takes in what is new in the control segment */
+AGENT_EXPORT long agent_restore_returns(void);
+AGENT_EXPORT long agent_busy(void);
+
+/* ---- Loading (load.c) ---- */
+/* Takes in what is new in the control segment: 0 or -errno. */
+int agent_load(void);
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What runs in a stopped process runs with all signals blocked but SIGTRAP, which ends it: a
+ * blocked SIGTRAP would be forced, and the kernel resets the host's handler then. If the host ignores
+ * SIGTRAP, the kernel resets that as well; it is put back.
+ */
+#include "trace/remote.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+#define STOP_LIMIT 2000000000ull /* ns */
+#define RUN_LIMIT  10000000000ull
+#define EVENT(st)  ((unsigned)(st) >> 16)
+
+/* ---- /proc ---- */
+
+int remote_maps(pid_t pid, int (*fn)(void *arg, const struct remote_map *m), void *arg)
+{
+	char path[40], *line = NULL;
+	size_t cap = 0;
+	int err = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (!err && getline(&line, &cap, f) > 0) {
+		unsigned long long start, end, offset, ino;
+		unsigned major, minor;
+		struct remote_map m;
+		int at = 0;
+
+		if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, m.perms, &offset,
+			   &major, &minor, &ino, &at) < 7)
+			continue;
+		m.start = start;
+		m.end = end;
+		m.offset = offset;
+		m.ino = ino;
+		m.dev = makedev(major, minor);
+		snprintf(m.path, sizeof(m.path), "%s", line + at);
+		m.path[strcspn(m.path, "\n")] = 0;
+		err = fn(arg, &m);
+	}
+	free(line);
+	fclose(f);
+	return err;
+}
+
+struct room {
+	uint64_t lo, hi, size, last, best, distance;
+};
+
+#define REACH (0x7ff00000ull) /* a little less than 2 GiB */
+
+static void consider(struct room *r, uint64_t from, uint64_t to)
+{
+	uint64_t at, min = r->hi > REACH ? r->hi - REACH : 0x10000, max = r->lo + REACH, away;
+
+	if (from < 0x10000)
+		from = 0x10000;
+	if (to > max)
+		to = max;
+	if (from < min)
+		from = min;
+	if (to < from || to - from < r->size)
+		return;
+	/* Close to the code, above or below, a page away from what is there. */
+	at = from >= r->hi ? from : to - r->size;
+	if (to - from >= r->size + 8192)
+		at = from >= r->hi ? from + 4096 : to - r->size - 4096;
+	at &= ~4095ull;
+	away = at > r->hi ? at - r->hi : r->lo - at;
+	if (at >= from && (!r->best || away < r->distance)) {
+		r->best = at;
+		r->distance = away;
+	}
+}
+
+static int gap(void *arg, const struct remote_map *m)
+{
+	struct room *r = arg;
+
+	/* Below a growing stack the kernel keeps free what we must not take. */
+	if (strcmp(m->path, "[stack]") != 0)
+		consider(r, r->last, m->start);
+	r->last = m->end;
+	return 0;
+}
+
+uint64_t remote_room(pid_t pid, uint64_t lo, uint64_t hi, size_t size)
+{
+	struct room r = {.lo = lo, .hi = hi, .size = size};
+
+	if (remote_maps(pid, gap, &r))
+		return 0;
+	consider(&r, r.last, 0x7ffffffff000);
+	return r.best;
+}
+
+long long remote_status(pid_t pid, const char *field, int base)
+{
+	char path[40], line[512];
+	size_t len = strlen(field);
+	long long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, len) && line[len] == ':') {
+			value = (long long)strtoull(line + len + 1, NULL, base);
+			break;
+		}
+	fclose(f);
+	return value;
+}
+
+/* ---- Stopping ---- */
+
+static int wait_stop(pid_t tid, int *status, uint64_t limit, struct remote *r)
+{
+	uint64_t start = skep_clock_mono();
+
+	for (unsigned round = 0;; round++) {
+		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
+
+		if (got == tid)
+			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+		if (got < 0 && errno != EINTR)
+			return -ESRCH;
+		if (skep_clock_mono() - start > limit)
+			return -ETIMEDOUT;
+		if (r && r->idle)
+			r->idle(r->idle_arg, tid);
+		if (round > 50)
+			skep_sleep(round > 500 ? 200000 : 20000);
+		else
+			skep_cpu_yield();
+	}
+}
+
+static int stop_thread(struct remote *r, pid_t tid)
+{
+	struct remote_thread *t, *grown;
+	int status, err;
+
+	for (size_t i = 0; i < r->nthreads; i++)
+		if (r->threads[i].tid == tid)
+			return 0;
+	grown = realloc(r->threads, (r->nthreads + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	r->threads = grown;
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL))
+		return errno == EPERM && remote_status(tid, "TracerPid", 10) > 0 ? -EBUSY : -errno;
+	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
+		return -errno;
+	err = wait_stop(tid, &status, STOP_LIMIT, NULL);
+	if (err)
+		return err;
+	t = &r->threads[r->nthreads++];
+	*t = (struct remote_thread){.tid = tid};
+	if (EVENT(status) != PTRACE_EVENT_STOP)
+		t->signal = WSTOPSIG(status);
+	if (ptrace(PTRACE_GETREGS, tid, NULL, &t->regs))
+		return -errno;
+	return 1;
+}
+
+static int open_mem(struct remote *r)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)r->pid);
+	r->mem = open(path, O_RDWR | O_CLOEXEC);
+	return r->mem < 0 ? -errno : 0;
+}
+
+int remote_stop(struct remote *r, pid_t pid, pid_t tid)
+{
+	void (*idle)(void *arg, pid_t t) = r->idle;
+	void *idle_arg = r->idle_arg;
+	bool more = true;
+	char path[40];
+	int err = 0;
+
+	*r = (struct remote){.pid = pid, .mem = -1, .idle = idle, .idle_arg = idle_arg};
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	/* Until a look at all threads finds no new one: running ones may make more. */
+	while (more && !err) {
+		DIR *dir = opendir(path);
+		struct dirent *e;
+
+		if (!dir) {
+			err = -ESRCH;
+			break;
+		}
+		more = false;
+		while ((e = readdir(dir)) && !err) {
+			pid_t t = (pid_t)atoi(e->d_name);
+			int got;
+
+			if (t <= 0)
+				continue;
+			got = stop_thread(r, t);
+			if (got == -ESRCH && t != pid)
+				continue; /* it ended meanwhile */
+			if (got < 0)
+				err = got;
+			more |= got > 0;
+		}
+		closedir(dir);
+	}
+	if (!err && !r->nthreads)
+		err = -ESRCH;
+	if (!err)
+		err = open_mem(r);
+	for (size_t i = 0; i < r->nthreads; i++)
+		if (r->threads[i].tid == (tid ? tid : pid))
+			r->worker = i;
+	if (err)
+		remote_resume(r);
+	return err;
+}
+
+int remote_adopt(struct remote *r, pid_t pid)
+{
+	void (*idle)(void *arg, pid_t t) = r->idle;
+	void *idle_arg = r->idle_arg;
+	int err;
+
+	*r = (struct remote){.pid = pid, .mem = -1, .idle = idle, .idle_arg = idle_arg};
+	r->threads = calloc(1, sizeof(*r->threads));
+	if (!r->threads)
+		return -ENOMEM;
+	r->nthreads = 1;
+	r->threads[0].tid = pid;
+	err = ptrace(PTRACE_GETREGS, pid, NULL, &r->threads[0].regs) ? -errno : open_mem(r);
+	if (err)
+		remote_resume(r);
+	return err;
+}
+
+void remote_resume(struct remote *r)
+{
+	for (size_t i = 0; i < r->nthreads; i++) {
+		struct remote_thread *t = &r->threads[i];
+
+		if (t->changed)
+			ptrace(PTRACE_SETREGS, t->tid, NULL, &t->regs);
+		ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(uintptr_t)t->signal);
+	}
+	free(r->threads);
+	if (r->mem >= 0)
+		close(r->mem);
+	r->threads = NULL;
+	r->nthreads = 0;
+	r->mem = -1;
+}
+
+/* ---- Memory ---- */
+
+int remote_read(const struct remote *r, uint64_t addr, void *to, size_t len)
+{
+	while (len) {
+		ssize_t n = pread(r->mem, to, len, (off_t)addr);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EFAULT;
+		to = (char *)to + n;
+		addr += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int remote_write(const struct remote *r, uint64_t addr, const void *from, size_t len)
+{
+	while (len) {
+		ssize_t n = pwrite(r->mem, from, len, (off_t)addr);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EFAULT;
+		from = (const char *)from + n;
+		addr += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* ---- Running something ---- */
+
+/* Runs the worker from these registers on until the int3 that ends what it does. */
+static int run(struct remote *r, struct user_regs_struct *regs)
+{
+	struct remote_thread *t = &r->threads[r->worker];
+	uint64_t mask = ~(1ull << (SIGTRAP - 1)), old;
+	int status, err = 0, again = 0;
+
+	if (ptrace(PTRACE_GETSIGMASK, t->tid, (void *)8, &old) ||
+	    ptrace(PTRACE_SETSIGMASK, t->tid, (void *)8, &mask) ||
+	    ptrace(PTRACE_SETREGS, t->tid, NULL, regs))
+		return -errno;
+	for (;;) {
+		if (ptrace(PTRACE_CONT, t->tid, NULL, NULL)) {
+			err = -errno;
+			break;
+		}
+		err = wait_stop(t->tid, &status, RUN_LIMIT, r);
+		if (err)
+			return err;
+		if (WSTOPSIG(status) == SIGTRAP && !EVENT(status))
+			break;
+		/* SIGSTOP can't be blocked: later. A fault would be ours. */
+		if (WSTOPSIG(status) == SIGSEGV || WSTOPSIG(status) == SIGBUS ||
+		    WSTOPSIG(status) == SIGILL || WSTOPSIG(status) == SIGSYS) {
+			err = -EFAULT;
+			break;
+		}
+		if (!EVENT(status))
+			again = WSTOPSIG(status);
+	}
+	if (!err && ptrace(PTRACE_GETREGS, t->tid, NULL, regs))
+		err = -errno;
+	ptrace(PTRACE_SETSIGMASK, t->tid, (void *)8, &old);
+	/* What it stopped with comes back when it is let go. */
+	t->changed = true;
+	if (again)
+		syscall(SYS_tgkill, r->pid, t->tid, again);
+	return err;
+}
+
+long remote_syscall(struct remote *r, long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+		    uint64_t e, uint64_t f)
+{
+	static const uint8_t code[3] = {0x0f, 0x05, 0xcc};
+	struct remote_thread *t = &r->threads[r->worker];
+	struct user_regs_struct regs = t->regs;
+	uint8_t saved[3];
+	int err = 0;
+
+	regs.rip = r->scratch ? r->scratch : t->regs.rip;
+	if (!r->scratch) {
+		err = remote_read(r, regs.rip, saved, sizeof(saved));
+		if (!err)
+			err = remote_write(r, regs.rip, code, sizeof(code));
+		if (err)
+			return err;
+	}
+	regs.rax = (uint64_t)nr;
+	regs.orig_rax = (uint64_t)-1;
+	regs.rdi = a;
+	regs.rsi = b;
+	regs.rdx = c;
+	regs.r10 = d;
+	regs.r8 = e;
+	regs.r9 = f;
+	err = run(r, &regs);
+	if (!r->scratch)
+		remote_write(r, t->regs.rip, saved, sizeof(saved));
+	return err ? err : (long)regs.rax;
+}
+
+long remote_call(struct remote *r, uint64_t call, uint64_t fn, uint64_t arg, uint64_t stack)
+{
+	struct user_regs_struct regs = r->threads[r->worker].regs;
+	int err;
+
+	regs.rip = call;
+	regs.rax = fn;
+	regs.rdi = arg;
+	regs.rsp = stack & ~15ull;
+	regs.orig_rax = (uint64_t)-1;
+	regs.eflags &= ~0x400ull;
+	err = run(r, &regs);
+	return err ? err : (long)regs.rax;
+}
