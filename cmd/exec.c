@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "client/notify.h"
+#include "client/tracefs.h"
 #include "out.h"
 
 static const char usage[] = "usage: skep exec [OPTIONS] [--] COMMAND [ARGUMENTS]\n";
@@ -28,25 +29,29 @@ static const char help[] =
 	"      --interpret       run programs in the interpreter\n"
 	"      --unprivileged    give clients what an unprivileged user gets, whoever they are\n"
 	"                        (default: by their own capabilities)\n"
-	"      --no-preload      load no library into clients: bpf(2) is all that is led to skep\n"
+	"      --no-preload      load no library into clients\n"
+	"      --no-view         leave clients the machine's files: no pins below /sys/fs/bpf "
+	"that\n"
+	"                        can be seen, no tracefs\n"
 	"      --stats           say at the end how many calls were answered\n"
 	"  -h, --help\n"
 	"\n"
-	"Dynamically linked clients get libskep-preload.so (LD_PRELOAD): epoll, poll and select "
-	"on\n"
-	"ring buffers and perf readers work, and /sys/kernel/btf/vmlinux is skep's. Other files "
-	"and\n"
-	"system calls (netlink, other perf events) are still the kernel's.\n"
+	"Clients get a mount namespace (and, without root, a user namespace), in which\n"
+	"/sys/fs/bpf, /sys/kernel/btf/vmlinux, /sys/kernel/tracing and what /proc/sys says of bpf\n"
+	"are skep's. Dynamically linked ones get libskep-preload.so (LD_PRELOAD): epoll, poll and\n"
+	"select on ring buffers and perf readers work. Other files and system calls (netlink,\n"
+	"other perf events) are still the kernel's.\n"
 	"\n"
 	"Exit status: COMMAND's; 128 + the signal that killed it; 127 if it was not found, 126 if\n"
 	"it can't be run; 1 if bpf(2) can't be led here, 2 wrong usage.\n";
 
-enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_NO_PRELOAD, O_STATS };
+enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_NO_PRELOAD, O_NO_VIEW, O_STATS };
 
 static const struct option options[] = {
 	{"interpret", no_argument, NULL, O_INTERPRET},
 	{"unprivileged", no_argument, NULL, O_UNPRIVILEGED},
 	{"no-preload", no_argument, NULL, O_NO_PRELOAD},
+	{"no-view", no_argument, NULL, O_NO_VIEW},
 	{"stats", no_argument, NULL, O_STATS},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -115,11 +120,13 @@ static void set_preload(void)
 int cmd_exec(int argc, char **argv)
 {
 	struct skep_opts opts = {.sz = sizeof(opts)};
+	struct skep_start_opts how = {.view = true, .jit = true};
 	struct skep_error why = {0};
+	struct skep_tracefs *trace = NULL;
+	struct skep_start started;
 	struct skep_notify *n;
 	struct skep *skep;
 	bool stats = false, preload = true;
-	pid_t pid;
 	int o, err;
 
 	/* '+': options behind the command are the command's. */
@@ -127,12 +134,16 @@ int cmd_exec(int argc, char **argv)
 		switch (o) {
 		case O_INTERPRET:
 			opts.flags |= SKEP_F_INTERPRET;
+			how.jit = false;
 			break;
 		case O_UNPRIVILEGED:
 			opts.flags |= SKEP_F_UNPRIVILEGED;
 			break;
 		case O_NO_PRELOAD:
 			preload = false;
+			break;
+		case O_NO_VIEW:
+			how.view = false;
 			break;
 		case O_STATS:
 			stats = true;
@@ -148,26 +159,46 @@ int cmd_exec(int argc, char **argv)
 	}
 	if (optind == argc)
 		return misuse(usage, "no command");
-	err = skep_open(&skep, &opts);
-	if (err) {
-		fprintf(stderr, "skep: no instance: %s\n", strerror(-err));
-		return 1;
-	}
 	if (preload)
 		set_preload();
-	if (skep_notify_start(&n, skep, argv + optind, &pid, &why)) {
+	if (skep_start(&started, &how, argv + optind, &why)) {
 		fprintf(stderr, "skep: %s\n%s%s", why.what, why.next, why.next[0] ? "\n" : "");
-		skep_close(skep);
+		return 1;
+	}
+	if (started.view_err)
+		fprintf(stderr,
+			"skep: no view of /sys and /proc for the command alone: %s: it sees the "
+			"machine's (--no-view: without this message)\n",
+			strerror(-started.view_err));
+	if (started.mounts.pins >= 0)
+		opts.pin_dir = started.pin_dir;
+	if (started.mounts.trace >= 0 && !skep_tracefs_open(&trace, started.mounts.trace)) {
+		opts.printk = skep_tracefs_print;
+		opts.printk_arg = trace;
+	}
+	err = skep_open(&skep, &opts);
+	if (!err) {
+		err = skep_notify_open(&n, skep, &started);
+		if (err)
+			skep_close(skep);
+	}
+	if (err) {
+		fprintf(stderr, "skep: no instance: %s\n", strerror(-err));
+		skep_start_end(&started);
+		skep_tracefs_close(trace);
 		return 1;
 	}
 	/* A terminal's signals are for the command; we end when it has ended. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
+	skep_start_go(&started);
 	skep_notify_serve(n);
-	err = wait_for(pid);
+	err = wait_for(started.pid);
 	if (stats)
 		fprintf(stderr, "skep: %lu calls of bpf(2) answered\n", skep_notify_count(n));
 	skep_notify_close(n);
 	skep_close(skep);
+	skep_start_end(&started);
+	skep_tracefs_close(trace);
 	return err;
 }

@@ -125,6 +125,12 @@ static void test_btf(void **state)
 		len = r->out_len;
 		if (!access("/sys/kernel/btf/vmlinux", R_OK)) {
 			r = skep_cmd("exec --no-preload -- bpftool btf dump file "
+				     "/sys/kernel/../kernel/btf/vmlinux");
+			assert_true(r->status == 0 && r->out_len == len);
+			r = skep_cmd("exec --no-view -- bpftool btf dump file "
+				     "/sys/kernel/btf/vmlinux");
+			assert_true(r->status == 0 && r->out_len == len);
+			r = skep_cmd("exec --no-preload --no-view -- bpftool btf dump file "
 				     "/sys/kernel/btf/vmlinux");
 			assert_true(r->status == 0 && r->out_len > 10 * len);
 		}

@@ -3,10 +3,12 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf/call.h"
@@ -17,7 +19,8 @@ struct skep_pin {
 	struct skep_pin *next;
 	struct skep_object *obj; /* referenced */
 	uint64_t dev, ino; /* of the file, with a directory */
-	char path[]; /* absolute */
+	int fd; /* the same: its number of links tells whether it is there, whatever its name is */
+	char path[]; /* absolute: the name, without a directory */
 };
 
 /* ---- Names ---- */
@@ -111,29 +114,125 @@ static int read_path(struct skep_call *c, char *out)
 	return 0;
 }
 
-/* The file that stands for path in the instance's directory; -EPERM outside. */
-static int to_file(struct skep *skep, const char *path, char *file)
+/* bpffs has no names with dots. */
+static bool has_dot(const char *path)
 {
-	char root[PATH_MAX], dir[PATH_MAX], real[PATH_MAX];
-	int n;
+	return strchr(strrchr(path, '/'), '.');
+}
 
-	if (!realpath(skep->opts.pin_dir, root))
+/* ---- With a directory ---- */
+
+static int open_root(const struct skep *skep)
+{
+	int fd = open(skep->opts.pin_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_how(int at, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = {.flags = (uint64_t)(O_PATH | O_CLOEXEC | flags), .resolve = resolve};
+	int fd = (int)syscall(SYS_openat2, at, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The file that the caller means, whatever is mounted where in its namespace. */
+static int open_as_caller(const char *path, int flags)
+{
+	const struct skep_caller *caller = skep_caller_current();
+	char link[48];
+	int root, fd;
+
+	if (!caller)
+		return open_how(AT_FDCWD, path, flags, 0);
+	snprintf(link, sizeof(link), "/proc/%d/root", (int)caller->pid);
+	root = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
 		return -errno;
-	if (below(path, SKEP_BPFFS))
-		n = snprintf(file, PATH_MAX, "%s%s", root, path + strlen(SKEP_BPFFS));
-	else
-		n = snprintf(file, PATH_MAX, "%s", path);
-	if (n >= PATH_MAX)
-		return -ENAMETOOLONG;
-	/* The directory must exist and lie inside, wherever links lead. */
-	snprintf(dir, sizeof(dir), "%s", file);
-	char *name = strrchr(dir, '/');
-	*name++ = 0;
-	if (!realpath(*dir ? dir : "/", real))
-		return -errno;
-	if (strcmp(real, root) && !below(real, root))
-		return -EPERM;
-	return 0;
+	fd = open_how(root, path, flags, RESOLVE_IN_ROOT);
+	close(root);
+	return fd;
+}
+
+/* The path of an open file, as its namespace has it. */
+static bool path_of(int fd, char *out)
+{
+	char link[48];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, out, PATH_MAX - 1);
+	if (n < 0)
+		return false;
+	out[n] = 0;
+	return true;
+}
+
+static bool inside(int root, int fd)
+{
+	char top[PATH_MAX], path[PATH_MAX];
+	struct stat a, b;
+
+	if (fstat(root, &a) || fstat(fd, &b) || a.st_dev != b.st_dev || !path_of(root, top) ||
+	    !path_of(fd, path))
+		return false;
+	return !strcmp(top, "/") || !strcmp(top, path) || below(path, top);
+}
+
+/* What path names in the instance's directory, where paths below SKEP_BPFFS lead too:
+ * opened with O_PATH, or -errno. -EPERM: it is there, but elsewhere. */
+static int open_inside(struct skep *skep, const char *path, int flags)
+{
+	int root = open_root(skep), fd;
+
+	if (root < 0)
+		return root;
+	fd = open_as_caller(path, flags);
+	if (fd >= 0 && !inside(root, fd)) {
+		close(fd);
+		fd = -EPERM;
+	}
+	if (fd < 0 && (below(path, SKEP_BPFFS) || !strcmp(path, SKEP_BPFFS))) {
+		const char *rest = path + strlen(SKEP_BPFFS);
+
+		fd = open_how(root, *rest ? rest + 1 : ".", flags, RESOLVE_BENEATH);
+	}
+	close(root);
+	return fd;
+}
+
+/* The directory that a new name is to be in; *name is its last part. */
+static int open_parent(struct skep *skep, const char *path, const char **name)
+{
+	char dir[PATH_MAX];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	*name = path + (slash - dir) + 1;
+	slash[slash == dir] = 0;
+	return open_inside(skep, dir, O_DIRECTORY);
+}
+
+/* Whether the caller may do that in a directory or with a file of somebody's: who has no
+ * capabilities may what the mode says. */
+static bool permitted(int fd, unsigned want)
+{
+	const struct skep_caller *caller = skep_caller_current();
+	struct stat st, who;
+	char path[48];
+
+	if (!caller || !caller->unprivileged)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d", (int)caller->pid);
+	if (stat(path, &who) || fstat(fd, &st))
+		return false;
+	if (who.st_uid == st.st_uid)
+		want <<= 6;
+	else if (who.st_gid == st.st_gid)
+		want <<= 3;
+	return (st.st_mode & want) == want;
 }
 
 /* ---- The table ---- */
@@ -147,11 +246,32 @@ static struct skep_pin **find(struct skep_sys *sys, const char *path)
 	return at;
 }
 
+static struct skep_pin **find_file(struct skep_sys *sys, int fd)
+{
+	struct skep_pin **at = &sys->pins;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		memset(&st, 0, sizeof(st));
+	while (*at && ((*at)->ino != st.st_ino || (*at)->dev != st.st_dev))
+		at = &(*at)->next;
+	return at;
+}
+
+static bool is_file(const struct skep_pin *pin, const struct stat *st)
+{
+	return st->st_ino == pin->ino && st->st_dev == pin->dev;
+}
+
 static void drop(struct skep_pin **at)
 {
 	struct skep_pin *pin = *at;
+	struct stat st;
 
 	*at = pin->next;
+	/* The number may be somebody else's by now. */
+	if (pin->fd >= 0 && !fstat(pin->fd, &st) && is_file(pin, &st))
+		close(pin->fd);
 	skep_object_user_put(pin->obj);
 	free(pin);
 }
@@ -160,7 +280,9 @@ static bool file_there(const struct skep_pin *pin)
 {
 	struct stat st;
 
-	return !lstat(pin->path, &st) && st.st_ino == pin->ino && st.st_dev == pin->dev;
+	if (pin->fd >= 0 && !fstat(pin->fd, &st) && is_file(pin, &st))
+		return st.st_nlink > 0;
+	return !lstat(pin->path, &st) && is_file(pin, &st);
 }
 
 /* Files may have been removed behind our back: that is how pins end. */
@@ -180,26 +302,71 @@ void skep_pins_collect(struct skep *skep)
 	pthread_mutex_unlock(&sys->lock);
 }
 
+/* A file that was renamed is removed where it is now. */
+static void remove_file(const struct skep_pin *pin)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if ((path_of(pin->fd, path) && !lstat(path, &st) && is_file(pin, &st)) ||
+	    (snprintf(path, sizeof(path), "%s", pin->path) && !lstat(path, &st) &&
+	     is_file(pin, &st)))
+		unlink(path);
+}
+
 void skep_pins_drop(struct skep *skep, struct skep_sys *sys)
 {
 	while (sys->pins) {
 		if (skep->opts.pin_dir && file_there(sys->pins))
-			unlink(sys->pins->path);
+			remove_file(sys->pins);
 		drop(&sys->pins);
 	}
 }
 
-static int make_file(struct skep_pin *pin)
+/* The file is its caller's. */
+static int make_file(struct skep *skep, struct skep_pin *pin)
 {
+	const struct skep_caller *caller = skep_caller_current();
+	char who[48], self[PATH_MAX];
+	const char *name;
+	int dir = open_parent(skep, pin->path, &name), err = 0;
 	struct stat st;
-	int fd = open(pin->path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	if (fd < 0)
-		return -errno;
-	int err = fstat(fd, &st) ? -errno : 0;
+	if (dir < 0)
+		return dir;
+	if (!permitted(dir, W_OK | X_OK))
+		err = -EACCES;
+	else if (has_dot(name - 1))
+		err = -EPERM;
+	if (err) {
+		close(dir);
+		return err;
+	}
+	pin->fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (pin->fd < 0) {
+		err = -errno;
+	} else {
+		/* Out of the way of the numbers that this process expects. */
+		int high = fcntl(pin->fd, F_DUPFD_CLOEXEC, 512);
+
+		if (high >= 0) {
+			close(pin->fd);
+			pin->fd = high;
+		}
+	}
+	close(dir);
+	if (err)
+		return err;
+	if (caller) {
+		snprintf(who, sizeof(who), "/proc/%d", (int)caller->pid);
+		if (!stat(who, &st) && st.st_uid != geteuid())
+			(void)!fchown(pin->fd, st.st_uid, st.st_gid);
+	}
+	err = fstat(pin->fd, &st) ? -errno : 0;
 	pin->dev = st.st_dev;
 	pin->ino = st.st_ino;
-	close(fd);
+	if (err && path_of(pin->fd, self))
+		unlink(self);
 	return err;
 }
 
@@ -214,9 +381,10 @@ static int add(struct skep *skep, struct skep_object *obj, const char *path)
 		return -ENOMEM;
 	}
 	strcpy(pin->path, path);
+	pin->fd = -1;
 	pthread_mutex_lock(&sys->lock);
 	if (skep->opts.pin_dir)
-		err = make_file(pin);
+		err = make_file(skep, pin);
 	else if (*find(sys, path))
 		err = -EEXIST;
 	if (!err) {
@@ -226,22 +394,22 @@ static int add(struct skep *skep, struct skep_object *obj, const char *path)
 		sys->pins = pin;
 	}
 	pthread_mutex_unlock(&sys->lock);
-	if (err)
+	if (err) {
+		if (pin->fd >= 0)
+			close(pin->fd);
 		free(pin);
+	}
 	return err;
 }
 
-/* Where a path leads: a name for the table. */
-static int resolve(struct skep *skep, const char *path, char *name, bool create)
+/* Without a directory: what a path is that need not be below SKEP_BPFFS. */
+static int check_name(const char *path, bool create)
 {
 	struct stat st;
 	char dir[PATH_MAX];
 
-	if (skep->opts.pin_dir)
-		return to_file(skep, path, name);
-	snprintf(name, PATH_MAX, "%s", path);
 	if (below(path, SKEP_BPFFS))
-		return 0;
+		return has_dot(path) ? -EPERM : 0;
 	if (!strcmp(path, SKEP_BPFFS))
 		return create ? -EEXIST : -EACCES;
 	/* Some other file system: as the kernel finds out. */
@@ -254,10 +422,23 @@ static int resolve(struct skep *skep, const char *path, char *name, bool create)
 	return stat(*dir ? dir : "/", &st) ? -errno : S_ISDIR(st.st_mode) ? -EPERM : -ENOTDIR;
 }
 
+static int unlink_file(struct skep *skep, const char *path)
+{
+	const char *name;
+	int dir = open_parent(skep, path, &name), err;
+
+	if (dir < 0)
+		return dir;
+	err = unlinkat(dir, name, 0) ? -errno : 0;
+	close(dir);
+	skep_pins_collect(skep);
+	return err;
+}
+
 int skep_unpin(struct skep *skep, const char *path)
 {
 	struct skep_sys *sys = skep_sys(skep);
-	char copy[PATH_MAX], name[PATH_MAX];
+	char copy[PATH_MAX];
 
 	if (!sys)
 		return -ENOMEM;
@@ -265,16 +446,16 @@ int skep_unpin(struct skep *skep, const char *path)
 		return -ENOENT;
 	strcpy(copy, path);
 	normalize(copy);
-	int err = resolve(skep, copy, name, false);
+	if (skep->opts.pin_dir)
+		return unlink_file(skep, copy);
+	int err = check_name(copy, false);
 	if (err)
 		return err;
-	if (skep->opts.pin_dir && unlink(name))
-		return -errno;
 	pthread_mutex_lock(&sys->lock);
-	struct skep_pin **at = find(sys, name);
+	struct skep_pin **at = find(sys, copy);
 	if (*at)
 		drop(at);
-	else if (!skep->opts.pin_dir)
+	else
 		err = -ENOENT;
 	pthread_mutex_unlock(&sys->lock);
 	return err;
@@ -284,7 +465,7 @@ int skep_unpin(struct skep *skep, const char *path)
 
 long skep_cmd_pin(struct skep_call *c)
 {
-	char path[PATH_MAX] = "", name[PATH_MAX] = "";
+	char path[PATH_MAX] = "";
 	struct skep_object *obj;
 
 	if (c->attr.file_flags & ~(uint32_t)BPF_F_PATH_FD)
@@ -301,10 +482,10 @@ long skep_cmd_pin(struct skep_call *c)
 		err = -EINVAL;
 	if (!err)
 		err = read_path(c, path);
+	if (!err && !c->skep->opts.pin_dir)
+		err = check_name(path, true);
 	if (!err)
-		err = resolve(c->skep, path, name, true);
-	if (!err)
-		err = add(c->skep, obj, name);
+		err = add(c->skep, obj, path);
 	skep_object_put(obj);
 	return err;
 }
@@ -313,8 +494,9 @@ long skep_cmd_get(struct skep_call *c)
 {
 	uint32_t both = BPF_F_RDONLY | BPF_F_WRONLY, flags = c->attr.file_flags;
 	struct skep_sys *sys = skep_sys(c->skep);
-	char path[PATH_MAX] = "", name[PATH_MAX] = "";
+	char path[PATH_MAX] = "";
 	struct skep_object *obj = NULL;
+	int file = -1;
 
 	if (!sys)
 		return -ENOMEM;
@@ -327,19 +509,35 @@ long skep_cmd_get(struct skep_call *c)
 	int err = skep_check_owner(c->skep);
 	if (!err)
 		err = read_path(c, path);
-	if (!err)
-		err = resolve(c->skep, path, name, false);
-	if (err)
+	if (!err && !c->skep->opts.pin_dir)
+		err = check_name(path, false);
+	if (!err && c->skep->opts.pin_dir) {
+		file = open_inside(c->skep, path, 0);
+		/* Of another file system, or not the caller's to use. */
+		err = file == -EPERM ? -EACCES : file < 0 ? file : 0;
+		if (err == -ENOENT && has_dot(path))
+			err = -EPERM;
+		if (!err && !permitted(file, (flags & both) == BPF_F_RDONLY   ? R_OK
+					     : (flags & both) == BPF_F_WRONLY ? W_OK
+									      : R_OK | W_OK))
+			err = -EACCES;
+	}
+	if (err) {
+		if (file >= 0)
+			close(file);
 		return err;
+	}
 	pthread_mutex_lock(&sys->lock);
-	struct skep_pin *pin = *find(sys, name);
+	struct skep_pin *pin = file >= 0 ? *find_file(sys, file) : *find(sys, path);
 	if (pin) {
 		obj = pin->obj;
 		skep_object_ref(obj);
 	}
 	pthread_mutex_unlock(&sys->lock);
+	if (file >= 0)
+		close(file);
 	if (!obj)
-		return c->skep->opts.pin_dir && !access(name, F_OK) ? -EACCES : -ENOENT;
+		return file >= 0 ? -EACCES : -ENOENT;
 	/* Programs and links have no read-only handles. */
 	if (obj->kind == SKEP_KIND_LINK && (flags & both)) {
 		skep_object_put(obj);

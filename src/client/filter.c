@@ -5,6 +5,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -64,11 +65,32 @@ static int add_machines(scmp_filter_ctx ctx)
 	return err;
 }
 
-bool skep_filter_is_bpf(const struct seccomp_data *call)
+static const struct {
+	enum skep_syscall call;
+	const char *name;
+} calls[] = {
+	{SKEP_CALL_BPF, "bpf"},
+	{SKEP_CALL_PERF, "perf_event_open"},
+	{SKEP_CALL_STATFS, "statfs"},
+	{SKEP_CALL_FSTATFS, "fstatfs"},
+};
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+/* Processes of the other kind have other structures of files: their statfs is the kernel's. */
+static bool for_all(enum skep_syscall call)
 {
-	if (call->arch == seccomp_arch_native())
-		return call->nr == SYS_bpf;
-	return call->nr == seccomp_syscall_resolve_name_arch(call->arch, "bpf");
+	return call == SKEP_CALL_BPF || call == SKEP_CALL_PERF;
+}
+
+enum skep_syscall skep_filter_call(const struct seccomp_data *call)
+{
+	bool native = call->arch == seccomp_arch_native();
+
+	for (size_t i = 0; i < CALLS; i++)
+		if ((native || for_all(calls[i].call)) &&
+		    call->nr == seccomp_syscall_resolve_name_arch(call->arch, calls[i].name))
+			return calls[i].call;
+	return SKEP_CALL_NONE;
 }
 
 int skep_filter_install(void)
@@ -79,10 +101,9 @@ int skep_filter_install(void)
 	if (!ctx)
 		return -ENOMEM;
 	err = add_machines(ctx);
-	if (!err)
-		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(bpf), 0);
-	if (!err)
-		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(perf_event_open), 0);
+	for (size_t i = 0; i < CALLS && !err; i++)
+		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY,
+				       seccomp_syscall_resolve_name(calls[i].name), 0);
 	if (!err)
 		err = load_filter(ctx);
 	seccomp_release(ctx);

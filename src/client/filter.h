@@ -3,14 +3,22 @@
 #ifndef SKEP_CLIENT_FILTER_H
 #define SKEP_CLIENT_FILTER_H
 
-#include <stdbool.h>
+/* The system calls that wait for an answer. */
+enum skep_syscall {
+	SKEP_CALL_NONE,
+	SKEP_CALL_BPF,
+	SKEP_CALL_PERF, /* perf_event_open */
+	SKEP_CALL_STATFS,
+	SKEP_CALL_FSTATFS,
+	SKEP_CALL_END,
+};
 
-/* From now on bpf(2) and perf_event_open(2) of the calling thread, and of what it starts, wait for
+/* From now on these calls of the calling thread, and of what it starts, wait for
  * who serves the listener: its descriptor (close-on-exec), or -errno. */
 int skep_filter_install(void);
 
-/* Which of the two a notification is about. */
+/* Which of them a notification is about. */
 struct seccomp_data;
-bool skep_filter_is_bpf(const struct seccomp_data *call);
+enum skep_syscall skep_filter_call(const struct seccomp_data *call);
 
 #endif

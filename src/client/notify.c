@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The child installs a filter that stops bpf(2) and perf_event_open(2) and lets everything
- * else pass, hands the listener over and becomes the command. A server thread takes a notification, reads
+ * A server thread takes a notification, reads
  * the caller's attributes and memory, does the call on the instance, gives a new descriptor
  * to the caller with SECCOMP_IOCTL_NOTIF_ADDFD (the same open file description: its lock,
  * by which the instance knows that somebody holds the object, goes with it), and answers.
@@ -26,12 +25,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf/uapi.h"
 #include "client/ask.h"
+#include "client/files.h"
 #include "client/filter.h"
 #include "client/ready.h"
 #include "client/view.h"
@@ -39,123 +39,34 @@
 #include "os/caller.h"
 
 #define THREADS 4
-#define PASS    LONG_MIN /* the kernel is to do the call */
+#define PASS    SKEP_FILES_PASS
 
 struct skep_notify {
 	struct skep *skep;
 	int listener;
 	pthread_mutex_t turn; /* one thread at a time waits for a notification */
+	dev_t bpffs; /* of the files that stand for pins, or 0 */
 	_Atomic unsigned long count;
 };
 
-/* ---- Starting ---- */
-
-static int send_fd(int sock, int fd)
-{
-	char byte = 0;
-	struct iovec iov = {&byte, 1};
-	union {
-		struct cmsghdr h;
-		char room[CMSG_SPACE(sizeof(int))];
-	} u = {.h = {.cmsg_len = CMSG_LEN(sizeof(int)),
-		     .cmsg_level = SOL_SOCKET,
-		     .cmsg_type = SCM_RIGHTS}};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &u,
-			   .msg_controllen = sizeof(u.room)};
-
-	memcpy(CMSG_DATA(&u.h), &fd, sizeof(fd));
-	return sendmsg(sock, &m, MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
-/* The descriptor, or -errno as the other side met it. */
-static int recv_fd(int sock)
-{
-	int answer, fd = -EPROTO;
-	struct iovec iov = {&answer, sizeof(answer)};
-	union {
-		struct cmsghdr h;
-		char room[CMSG_SPACE(sizeof(int))];
-	} u;
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &u,
-			   .msg_controllen = sizeof(u.room)};
-	ssize_t n;
-
-	do {
-		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
-	if (n == sizeof(answer))
-		return answer;
-	if (n != 1)
-		return n < 0 ? -errno : -EPROTO;
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
-		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-			memcpy(&fd, CMSG_DATA(h), sizeof(fd));
-	return fd;
-}
-
-/* In the child, between fork and exec. */
-static void become(int sock, char *const *argv)
-{
-	sigset_t none;
-	int fd = skep_filter_install();
-
-	if (fd < 0 || send_fd(sock, fd)) {
-		(void)!write(sock, &fd, sizeof(fd));
-		_exit(126);
-	}
-	close(fd);
-	close(sock);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execvp(argv[0], argv);
-	fprintf(stderr, "skep: %s: %s\n", argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
-}
-
-int skep_notify_start(struct skep_notify **out, struct skep *skep, char *const *argv, pid_t *pid,
-		      struct skep_error *err)
+int skep_notify_open(struct skep_notify **out, struct skep *skep, const struct skep_start *from)
 {
 	struct skep_notify *n = calloc(1, sizeof(*n));
-	int sock[2];
+	struct stat st;
 
 	if (!n)
-		return skep_fail(err, -ENOMEM, NULL, "no memory");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock)) {
-		free(n);
-		return skep_fail(err, -errno, NULL, "no socket: %s", strerror(errno));
-	}
-	fflush(NULL);
-	*pid = fork();
-	if (*pid == 0)
-		become(sock[1], argv);
-	close(sock[1]);
+		return -ENOMEM;
 	n->skep = skep;
+	n->listener = from->listener;
 	pthread_mutex_init(&n->turn, NULL);
-	n->listener = *pid < 0 ? -errno : recv_fd(sock[0]);
-	close(sock[0]);
-	if (n->listener < 0) {
-		int code = n->listener;
-
-		free(n);
-		return skep_fail(
-			err, code,
-			code == -EBUSY ? "Another user notification filter is in force here."
-				       : "It takes Linux 5.9 or newer with CONFIG_SECCOMP_FILTER.",
-			"the command's bpf(2) can't be led here: %s", strerror(-code));
-	}
+	if (from->mounts.pins >= 0 && !fstat(from->mounts.pins, &st))
+		n->bpffs = st.st_dev;
 	*out = n;
 	return 0;
 }
 
 void skep_notify_close(struct skep_notify *n)
 {
-	if (!n)
-		return;
-	close(n->listener);
 	free(n);
 }
 
@@ -269,6 +180,7 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 {
 	const __u64 *from = req->data.args;
 	const uint64_t args[] = {from[0], from[1], from[2], from[3], from[4]};
+	enum skep_syscall which = skep_filter_call(&req->data);
 	struct skep_caller caller = {.pid = (pid_t)req->pid, .pidfd = -1}, *was;
 	pid_t tgid;
 	bool capable;
@@ -286,8 +198,12 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 		return -ESRCH;
 	}
 	was = skep_caller_enter(&caller);
-	if (!skep_filter_is_bpf(&req->data))
+	if (which == SKEP_CALL_PERF)
 		ret = open_perf(n, args, fd);
+	else if (which == SKEP_CALL_STATFS || which == SKEP_CALL_FSTATFS)
+		ret = skep_files_statfs(n->bpffs, args, which == SKEP_CALL_FSTATFS);
+	else if (which != SKEP_CALL_BPF)
+		ret = PASS;
 	else if ((uint32_t)args[0] >= SKEP_ASK_BTF && (uint32_t)args[0] < SKEP_ASK_END)
 		ret = answer_ask(n, args, fd);
 	else

@@ -33,6 +33,27 @@ say bpftool prog show pinned $fs/skt/none
 say bpftool prog pin name skt_cls $fs/skt_cls
 say bpftool prog pin name skt_cls $fs/skt_cls
 say bpftool prog show pinned $fs/skt_cls
+say ls -I '*.debug' $fs $fs/skt
+say stat -c '%F %a %U %s %n' $fs/skt_cls
+say stat -c '%F %a %U %n' $fs/skt
+say stat -f -c '%T %s %l %b' $fs $fs/skt_cls
+say mkdir $fs/skt_dir
+say mv $fs/skt_cls $fs/skt_dir/moved
+say bpftool prog show pinned $fs/skt_cls
+say bpftool prog show pinned $fs/skt_dir/moved
+say ln -s skt_dir/moved $fs/skt_link
+say bpftool prog show pinned $fs/skt_link
+say rmdir $fs/skt_dir
+say bpftool prog pin name skt_cls $fs/skt_dir
+say bpftool prog pin name skt_cls $fs/skt_none/such
+say bpftool prog pin name skt_cls $fs/skt.dot
+say rm $fs/skt_dir/moved $fs/skt_link
+say rmdir $fs/skt_dir
+say bpftool prog show pinned $fs/skt_dir/moved
+say bpftool map create $fs/skt_gone type array key 4 value 8 entries 4 name skt_gone
+say bpftool map show name skt_gone
+say rm $fs/skt_gone
+say bpftool map show name skt_gone
 say bpftool prog dump xlated pinned $fs/skt/skt_none
 say bpftool prog dump jited pinned $fs/skt/skt_xdp
 say bpftool map show name skt_seen

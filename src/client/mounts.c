@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/mounts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bpf/pin.h"
+#include "btf/btf.h"
+#include "client/tracefs.h"
+#include "client/view.h"
+
+#define SCRATCH "/tmp" /* covered while files are made, in our namespace only */
+#define QUIET   (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+/* ---- Namespaces ---- */
+
+static int write_file(const char *path, const void *data, size_t len, int flags)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0444), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	for (size_t done = 0; done < len && !err;) {
+		ssize_t n = write(fd, (const char *)data + done, len - done);
+
+		if (n < 0)
+			err = -errno;
+		else
+			done += (size_t)n;
+	}
+	close(fd);
+	return err;
+}
+
+static int write_text(const char *path, const char *text, int flags)
+{
+	return write_file(path, text, strlen(text), flags);
+}
+
+/* Everybody keeps their own number; all others are strangers to each other. */
+static int enter_user(void)
+{
+	unsigned uid = geteuid(), gid = getegid();
+	char map[64];
+	int err;
+
+	/* Root without the right to mount would get more rights in there than it has. */
+	if (!uid)
+		return -EPERM;
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS))
+		return -errno;
+	err = write_text("/proc/self/setgroups", "deny", 0);
+	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
+	if (!err)
+		err = write_text("/proc/self/uid_map", map, 0);
+	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
+	return err ? err : write_text("/proc/self/gid_map", map, 0);
+}
+
+static int enter(void)
+{
+	int err = unshare(CLONE_NEWNS) ? -errno : 0;
+
+	if (err == -EPERM)
+		err = enter_user();
+	/* What others mount is still to be seen here; ours is not to be seen there. */
+	if (!err && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
+		err = -errno;
+	return err;
+}
+
+/* ---- Files ---- */
+
+/* Text, or NULL: the BTF. */
+struct file {
+	const char *path, *text;
+};
+
+static const struct file files[] = {
+	{SKEP_VIEW_BTF, NULL},
+	/* Whether a client may do what is for privileged ones is judged by its capabilities. */
+	{"/proc/sys/kernel/unprivileged_bpf_disabled", "0\n"},
+	{"/proc/sys/kernel/bpf_stats_enabled", "0\n"},
+	{"/proc/sys/net/core/bpf_jit_enable", "1\n"},
+	{"/proc/sys/net/core/bpf_jit_harden", "0\n"},
+	{"/proc/sys/net/core/bpf_jit_kallsyms", "0\n"},
+	{"/proc/sys/net/core/bpf_jit_limit", "9223372036854775807\n"}, /* there is none */
+};
+
+/* Mounted read-only: what is written there would change nothing. */
+static int put_file(const struct file *f, const char *text)
+{
+	static const char made[] = SCRATCH "/file";
+	struct skep_btf *btf;
+	struct stat st;
+	int err;
+
+	if (stat(f->path, &st))
+		return -errno;
+	if (text) {
+		err = write_text(made, text, O_CREAT | O_EXCL);
+	} else {
+		err = skep_btf_vmlinux(&btf);
+		if (!err) {
+			err = write_file(made, btf->data, btf->data_size, O_CREAT | O_EXCL);
+			skep_btf_put(btf);
+		}
+	}
+	if (!err && mount(made, f->path, NULL, MS_BIND, NULL))
+		err = -errno;
+	if (!err && mount(NULL, f->path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | QUIET, NULL))
+		err = -errno;
+	unlink(made);
+	return err;
+}
+
+static void put_files(bool jit)
+{
+	if (mount("skep", SCRATCH, "tmpfs", QUIET, "mode=0755"))
+		return;
+	/* One that is not there for a client is missing, no more. */
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		bool is_jit = strstr(files[i].path, "jit_enable");
+
+		put_file(&files[i], is_jit && !jit ? "0\n" : files[i].text);
+	}
+	umount2(SCRATCH, MNT_DETACH);
+}
+
+/* ---- Directories ---- */
+
+static int put_dir(const char *source, const char *path, const char *mode)
+{
+	char options[96];
+	int fd;
+
+	snprintf(options, sizeof(options), "mode=%s,uid=%u,gid=%u", mode, geteuid(), getegid());
+	if (mount(source, path, "tmpfs", QUIET | MS_RELATIME, options))
+		return -errno;
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int skep_mounts_enter(struct skep_mounts *m, bool jit)
+{
+	int err;
+
+	m->pins = m->trace = -1;
+	err = enter();
+	if (err)
+		return err;
+	put_files(jit);
+	m->pins = put_dir("bpf", SKEP_BPFFS, "0700");
+	m->trace = put_dir("tracefs", SKEP_TRACEFS, "0700");
+	if (m->trace >= 0) {
+		struct stat st;
+
+		skep_tracefs_fill(m->trace);
+		/* debugfs is not mounted by itself; its place is a directory of sysfs. */
+		if (!stat(SKEP_DEBUGFS "/tracing", &st) ||
+		    (!mount("debugfs", SKEP_DEBUGFS, "tmpfs", QUIET | MS_RELATIME, "mode=0700") &&
+		     !mkdir(SKEP_DEBUGFS "/tracing", 0700)))
+			mount(SKEP_TRACEFS, SKEP_DEBUGFS "/tracing", NULL, MS_BIND, NULL);
+	}
+	return m->pins < 0 && m->trace < 0 ? m->pins : 0;
+}
