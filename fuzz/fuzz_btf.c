@@ -25,7 +25,7 @@ static void print_all(const uint8_t *data, size_t size)
 		return;
 	for (uint32_t id = 0; id < btf->ntypes; id++) {
 		int64_t need = skep_btf_size(btf, id);
-		skep_btf_fields(btf, id, &fields);
+		skep_btf_fields(btf, NULL, id, &fields);
 		if (need < 0 || need > 4096)
 			continue;
 		void *value = calloc(1, (size_t)need + !need);

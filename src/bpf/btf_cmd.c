@@ -39,7 +39,7 @@ long skep_cmd_btf_load(struct skep_call *c)
 	else
 		err = skep_user_read(data, a->btf, a->btf_size);
 	if (!err)
-		err = skep_btf_parse(data, a->btf_size, &log, &btf);
+		err = skep_btf_parse_for(c->skep, data, a->btf_size, &log, &btf);
 	free(data);
 	int log_err = skep_log_finish(&log, &true_size);
 	if (c->size >= offsetof(union bpf_attr, btf_log_true_size) + sizeof(true_size) &&

@@ -33,6 +33,9 @@ struct skep_btf {
 /* Checks and indexes size bytes (copied). Writes the kernel's messages to log (may
  * be NULL). Does not enter it in an instance; *out starts with one reference. */
 int skep_btf_parse(const void *data, uint32_t size, struct skep_log *log, struct skep_btf **out);
+/* The same, and skep is whose types pointers in structures may mean. */
+int skep_btf_parse_for(struct skep *skep, const void *data, uint32_t size, struct skep_log *log,
+		       struct skep_btf **out);
 void skep_btf_free(struct skep_btf *btf);
 /* References: of the object when it is in an instance, plain otherwise. */
 void skep_btf_ref(struct skep_btf *btf);
@@ -47,8 +50,15 @@ const struct btf_type *skep_btf_skip_mods(const struct skep_btf *btf, uint32_t t
 int64_t skep_btf_size(const struct skep_btf *btf, uint32_t id);
 /* The type of that name and kind, or -ENOENT. */
 int64_t skep_btf_find(const struct skep_btf *btf, const char *name, uint32_t kind);
-/* Special fields (spin lock, timer, ...) of a map value type: 0 or -errno. */
-int skep_btf_fields(const struct skep_btf *btf, uint32_t id, struct skep_fields *out);
+/* Special fields (spin lock, timer, ...) of a map's value type: 0 or -errno. Pointers to types
+ * that skep presents mean those; with NULL all are the BTF's own. */
+int skep_btf_fields(const struct skep_btf *btf, struct skep *skep, uint32_t id,
+		    struct skep_fields *out);
+/* The same of a structure that programs may allocate. */
+int skep_btf_struct_fields(const struct skep_btf *btf, struct skep *skep, uint32_t id,
+			   struct skep_fields *out);
+/* User memory that a map's value points to: a page at most, of the program's own types. */
+int skep_btf_check_fields(const struct skep_btf *btf, const struct skep_fields *fields);
 /* Checks a map's key and value types against its sizes, as BPF_MAP_CREATE does. */
 int skep_btf_check_map(const struct skep_btf *btf, uint32_t map_type, uint32_t key_id,
 		       uint32_t value_id, uint32_t key_size, uint32_t value_size);

@@ -13,44 +13,49 @@
 #define MAX_FIELDS 11
 #define MAX_DEPTH  4 /* of structures within structures that are searched */
 
-enum {
-	SPIN_LOCK,
-	RES_SPIN_LOCK,
-	TIMER,
-	WQ,
-	TASK_WORK,
-	LIST_HEAD,
-	LIST_NODE,
-	RB_ROOT,
-	RB_NODE,
-	REFCOUNT,
-};
+/* Where a kind of field is looked for. */
+#define IN_MAP   1 /* in map values */
+#define IN_ALLOC 2 /* in every structure of a BTF, which programs may allocate */
+#define IN_BOTH  (IN_MAP | IN_ALLOC)
 
 static const struct {
 	const char *name;
 	uint32_t size, align;
-	uint8_t kind;
 	bool once;
-	bool local; /* looked for in every structure of a BTF, not in map values only */
+	uint8_t in;
 } specials[] = {
-	[SPIN_LOCK] = {"bpf_spin_lock", 4, 4, SKEP_FIELD_SPIN_LOCK, true, true},
-	[RES_SPIN_LOCK] = {"bpf_res_spin_lock", 4, 4, SKEP_FIELD_OTHER, true, true},
-	[TIMER] = {"bpf_timer", 16, 8, SKEP_FIELD_TIMER, true, false},
-	[WQ] = {"bpf_wq", 16, 8, SKEP_FIELD_OTHER, true, false},
-	[TASK_WORK] = {"bpf_task_work", 8, 8, SKEP_FIELD_OTHER, true, false},
-	[LIST_HEAD] = {"bpf_list_head", 16, 8, SKEP_FIELD_OTHER, false, true},
-	[LIST_NODE] = {"bpf_list_node", 24, 8, SKEP_FIELD_OTHER, false, true},
-	[RB_ROOT] = {"bpf_rb_root", 16, 8, SKEP_FIELD_OTHER, false, true},
-	[RB_NODE] = {"bpf_rb_node", 32, 8, SKEP_FIELD_OTHER, false, true},
-	[REFCOUNT] = {"bpf_refcount", 4, 4, SKEP_FIELD_OTHER, false, true},
+	[SKEP_FIELD_SPIN_LOCK] = {"bpf_spin_lock", 4, 4, true, IN_BOTH},
+	[SKEP_FIELD_RES_SPIN_LOCK] = {"bpf_res_spin_lock", 4, 4, true, IN_BOTH},
+	[SKEP_FIELD_TIMER] = {"bpf_timer", 16, 8, true, IN_MAP},
+	[SKEP_FIELD_WQ] = {"bpf_wq", 16, 8, true, IN_MAP},
+	[SKEP_FIELD_TASK_WORK] = {"bpf_task_work", 8, 8, true, IN_MAP},
+	[SKEP_FIELD_LIST_HEAD] = {"bpf_list_head", 16, 8, false, IN_BOTH},
+	[SKEP_FIELD_LIST_NODE] = {"bpf_list_node", 24, 8, false, IN_ALLOC},
+	[SKEP_FIELD_RB_ROOT] = {"bpf_rb_root", 16, 8, false, IN_BOTH},
+	[SKEP_FIELD_RB_NODE] = {"bpf_rb_node", 32, 8, false, IN_ALLOC},
+	[SKEP_FIELD_REFCOUNT] = {"bpf_refcount", 4, 4, false, IN_BOTH},
 };
 #define NR_SPECIALS (sizeof(specials) / sizeof(*specials))
 
+static const struct {
+	const char *tag;
+	uint8_t kind, in;
+} pointers[] = {
+	{"kptr_untrusted", SKEP_FIELD_KPTR_UNREF, IN_BOTH},
+	{"kptr", SKEP_FIELD_KPTR_REF, IN_BOTH},
+	{"percpu_kptr", SKEP_FIELD_KPTR_PERCPU, IN_BOTH},
+	{"uptr", SKEP_FIELD_UPTR, IN_MAP}, /* user memory: tasks' own data only */
+};
+#define NR_POINTERS (sizeof(pointers) / sizeof(*pointers))
+
+/* Types of the kernel that values may hold references of: those it can let go of. */
+static const char *const held[] = {"task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx"};
+
 struct search {
-	const struct skep_btf *btf;
+	const struct skep_btf *btf, *kernel; /* kernel may be NULL */
 	struct skep_fields *out;
 	uint32_t seen, found; /* bit per row of specials */
-	bool local; /* only what may be in any structure */
+	uint8_t in; /* what is looked for */
 };
 
 /* Where a type is used: a member of a structure, or a variable (component -1). */
@@ -59,19 +64,19 @@ struct place {
 	int32_t component;
 };
 
-static int add(struct search *s, uint32_t kind, uint32_t off, uint32_t size, uint32_t btf_id)
+static int add(struct search *s, const struct skep_field *f)
 {
 	if (s->out->n == MAX_FIELDS)
 		return -E2BIG;
-	s->out->f[s->out->n++] = (struct skep_field){kind, off, size, btf_id};
+	s->out->f[s->out->n++] = *f;
 	return 0;
 }
 
 static int search(struct search *s, struct place at, uint32_t id, uint32_t off, int depth);
 
-/* A list or tree says by a tag what it contains, "contains:TYPE:MEMBER", and the member is a
- * node of its kind. */
-static int check_root(const struct skep_btf *btf, struct place at, const char *node)
+/* A list or tree says by a tag what it contains, "contains:TYPE:MEMBER". Until all fields are
+ * known, node_offset is that of the member's name among the strings. */
+static int find_contents(const struct skep_btf *btf, struct place at, struct skep_field *f)
 {
 	const char *found = NULL;
 
@@ -95,16 +100,30 @@ static int check_root(const struct skep_btf *btf, struct place at, const char *n
 	int64_t id = skep_btf_find(btf, name, BTF_KIND_STRUCT);
 	if (id < 0)
 		return (int)id;
-	const struct btf_type *t = skep_btf_type(btf, (uint32_t)id);
+	if (!colon[1])
+		return -EINVAL;
+	f->btf_id = (uint32_t)id;
+	f->node_offset = (uint32_t)(colon + 1 - btf->strings);
+	return 0;
+}
+
+/* The member that a list or tree names is a node of its kind. */
+static int check_root(const struct skep_btf *btf, struct skep_field *f)
+{
+	const char *node = f->kind == SKEP_FIELD_LIST_HEAD ? "bpf_list_node" : "bpf_rb_node";
+	const char *name = btf->strings + f->node_offset;
+	const struct btf_type *t = skep_btf_type(btf, f->btf_id);
 	const struct btf_member *m = skep_btf_members(t);
+
 	for (uint32_t i = 0; i < T_VLEN(t); i++) {
-		if (strcmp(skep_btf_str(btf, m[i].name_off), colon + 1))
+		if (strcmp(skep_btf_str(btf, m[i].name_off), name))
 			continue;
 		const struct btf_type *n = skep_btf_type(btf, m[i].type);
-		bool right = T_KIND(n) == BTF_KIND_STRUCT &&
-			     !strcmp(skep_btf_str(btf, n->name_off), node) &&
-			     !(skep_btf_member_bits(t, &m[i]) % 64);
-		return right ? 0 : -EINVAL;
+		if (T_KIND(n) != BTF_KIND_STRUCT || strcmp(skep_btf_str(btf, n->name_off), node) ||
+		    skep_btf_member_bits(t, &m[i]) % 64)
+			return -EINVAL;
+		f->node_offset = skep_btf_member_bits(t, &m[i]) / 8;
+		return 0;
 	}
 	return -ENOENT;
 }
@@ -112,26 +131,60 @@ static int check_root(const struct skep_btf *btf, struct place at, const char *n
 /* A pointer with a tag before what it points to. */
 static int search_ptr(struct search *s, const struct btf_type *ptr, uint32_t off)
 {
-	static const char *const tags[] = {"kptr_untrusted", "kptr", "percpu_kptr", "uptr"};
 	const struct btf_type *tag = skep_btf_type(s->btf, ptr->type);
-	uint32_t to;
+	struct skep_field f = {.offset = off, .size = 8};
 
 	if (!tag || T_KIND(tag) != BTF_KIND_TYPE_TAG || T_KFLAG(tag) || off % 8)
 		return 0;
 	const char *name = skep_btf_str(s->btf, tag->name_off);
 	unsigned i = 0;
-	while (i < 4 && strcmp(name, tags[i]))
+	while (i < NR_POINTERS && strcmp(name, pointers[i].tag))
 		i++;
 	const struct btf_type *behind = skep_btf_type(s->btf, tag->type);
-	if (i == 4 || T_KIND(behind) == BTF_KIND_TYPE_TAG)
+	if (i == NR_POINTERS || T_KIND(behind) == BTF_KIND_TYPE_TAG)
 		return -EINVAL;
-	/* Pointers into user memory are for maps of tasks' own data only. */
-	if (!strcmp(name, "uptr") && s->local)
+	if (!(pointers[i].in & s->in))
 		return 0;
-	const struct btf_type *t = skep_btf_skip_mods(s->btf, tag->type, &to);
+	f.kind = pointers[i].kind;
+	const struct btf_type *t = skep_btf_skip_mods(s->btf, tag->type, &f.btf_id);
 	if (!t || T_KIND(t) != BTF_KIND_STRUCT)
 		return -EINVAL;
-	return add(s, SKEP_FIELD_KPTR, off, 8, to);
+	return add(s, &f);
+}
+
+/* Which type a pointer means, and whether the field may hold it. */
+static int resolve_pointer(const struct search *s, struct skep_field *f)
+{
+	const char *name = skep_btf_name(s->btf, f->btf_id);
+	int64_t id = s->kernel ? skep_btf_find(s->kernel, name, BTF_KIND_STRUCT) : -ENOENT;
+
+	if (id < 0)
+		return 0;
+	f->btf_id = (uint32_t)id;
+	f->kernel = true;
+	for (unsigned i = 0; i < sizeof(held) / sizeof(*held); i++)
+		if (!strcmp(name, held[i]))
+			return 0;
+	return f->kind == SKEP_FIELD_KPTR_REF ? -ENOENT : 0;
+}
+
+/* Once all fields are found: the kernel's order decides between errors. */
+static int resolve(const struct search *s)
+{
+	struct skep_fields *out = s->out;
+	int err = 0;
+
+	for (uint32_t i = 0; i < out->n && !err; i++) {
+		struct skep_field *f = &out->f[i];
+		/* By offset: a section's variables and an array's elements come that way already. */
+		if (i && f->offset < f[-1].offset + f[-1].size)
+			err = -EEXIST;
+		else if (f->kind >= SKEP_FIELD_KPTR_UNREF)
+			err = resolve_pointer(s, f);
+		else if (f->kind == SKEP_FIELD_LIST_HEAD || f->kind == SKEP_FIELD_RB_ROOT)
+			err = check_root(s->btf, f);
+	}
+	return err;
 }
 
 static int search_struct(struct search *s, struct place at, uint32_t id, const struct btf_type *t,
@@ -142,7 +195,7 @@ static int search_struct(struct search *s, struct place at, uint32_t id, const s
 	for (unsigned i = 0; i < NR_SPECIALS; i++) {
 		if (strcmp(name, specials[i].name) || T_KIND(t) != BTF_KIND_STRUCT)
 			continue;
-		if (s->local && !specials[i].local)
+		if (!(specials[i].in & s->in))
 			return 0;
 		if (specials[i].once && (s->seen & 1u << i))
 			return -E2BIG;
@@ -151,12 +204,10 @@ static int search_struct(struct search *s, struct place at, uint32_t id, const s
 		if (t->size != specials[i].size || off % specials[i].align)
 			return 0;
 		s->found |= 1u << i;
-		int err = i == LIST_HEAD ? check_root(s->btf, at, "bpf_list_node")
-			  : i == RB_ROOT ? check_root(s->btf, at, "bpf_rb_node")
-					 : 0;
-		if (err)
-			return err;
-		return add(s, specials[i].kind, off, t->size, id);
+		struct skep_field f = {.kind = i, .offset = off, .size = t->size, .btf_id = id};
+		bool root = i == SKEP_FIELD_LIST_HEAD || i == SKEP_FIELD_RB_ROOT;
+		int err = root ? find_contents(s->btf, at, &f) : 0;
+		return err ? err : add(s, &f);
 	}
 	if (T_KIND(t) != BTF_KIND_STRUCT || depth >= MAX_DEPTH)
 		return 0;
@@ -177,12 +228,10 @@ static int search_struct(struct search *s, struct place at, uint32_t id, const s
 	return 0;
 }
 
-static bool may_repeat(const struct search *s, const struct skep_field *f)
+static bool may_repeat(const struct skep_field *f)
 {
-	const char *name = skep_btf_name(s->btf, f->btf_id);
-
-	return f->kind == SKEP_FIELD_KPTR || !strcmp(name, "bpf_list_head") ||
-	       !strcmp(name, "bpf_rb_root");
+	return f->kind >= SKEP_FIELD_KPTR_UNREF || f->kind == SKEP_FIELD_LIST_HEAD ||
+	       f->kind == SKEP_FIELD_RB_ROOT;
 }
 
 /* What an array's first element has, the others have too; few kinds may. */
@@ -191,7 +240,7 @@ static int repeat(struct search *s, uint32_t had, uint32_t n, uint32_t each)
 	uint32_t count = s->out->n - had;
 
 	for (uint32_t k = had; k < had + count; k++)
-		if (!may_repeat(s, &s->out->f[k]))
+		if (!may_repeat(&s->out->f[k]))
 			return -EINVAL;
 	for (uint32_t i = 1; count && i < n; i++) {
 		for (uint32_t k = had; k < had + count; k++) {
@@ -233,10 +282,10 @@ static bool has(const struct search *s, unsigned row)
 	return s->found & 1u << row;
 }
 
-static int parse_fields(const struct skep_btf *btf, uint32_t id, bool local,
-			struct skep_fields *out)
+static int parse_fields(const struct skep_btf *btf, const struct skep_btf *kernel, uint32_t id,
+			uint8_t in, struct skep_fields *out)
 {
-	struct search s = {.btf = btf, .out = out, .local = local};
+	struct search s = {.btf = btf, .kernel = kernel, .out = out, .in = in};
 	const struct btf_type *t = skep_btf_skip_mods(btf, id, &id);
 	int err = 0;
 
@@ -257,17 +306,16 @@ static int parse_fields(const struct skep_btf *btf, uint32_t id, bool local,
 					     bits / 8, 0);
 		}
 	}
-	/* By offset: a section's variables and an array's elements come that way already. */
-	for (uint32_t i = 1; i < out->n && !err; i++)
-		if (out->f[i].offset < out->f[i - 1].offset + out->f[i - 1].size)
-			err = -EEXIST;
+	if (!err)
+		err = resolve(&s);
 	/* Lists and trees need a lock; a node in both kinds needs a count of references. */
-	if (!err && (has(&s, LIST_HEAD) || has(&s, RB_ROOT)) && !has(&s, SPIN_LOCK) &&
-	    !has(&s, RES_SPIN_LOCK))
+	if (!err && (has(&s, SKEP_FIELD_LIST_HEAD) || has(&s, SKEP_FIELD_RB_ROOT)) &&
+	    !has(&s, SKEP_FIELD_SPIN_LOCK) && !has(&s, SKEP_FIELD_RES_SPIN_LOCK))
 		err = -EINVAL;
-	if (!err && has(&s, SPIN_LOCK) && has(&s, RES_SPIN_LOCK))
+	if (!err && has(&s, SKEP_FIELD_SPIN_LOCK) && has(&s, SKEP_FIELD_RES_SPIN_LOCK))
 		err = -EINVAL;
-	if (!err && has(&s, LIST_NODE) && has(&s, RB_NODE) && !has(&s, REFCOUNT))
+	if (!err && has(&s, SKEP_FIELD_LIST_NODE) && has(&s, SKEP_FIELD_RB_NODE) &&
+	    !has(&s, SKEP_FIELD_REFCOUNT))
 		err = -EINVAL;
 	return err;
 }
@@ -287,13 +335,29 @@ static bool brings_fields(const struct skep_btf *btf, const struct btf_member *m
 		return false;
 	const char *name = skep_btf_str(btf, t->name_off);
 	for (unsigned i = 0; i < NR_SPECIALS; i++)
-		if (specials[i].local && i != RES_SPIN_LOCK && !strcmp(name, specials[i].name))
+		if ((specials[i].in & IN_ALLOC) && i != SKEP_FIELD_RES_SPIN_LOCK &&
+		    !strcmp(name, specials[i].name))
 			return true;
 	return false;
 }
 
-int skep_btf_check_structs(const struct skep_btf *btf)
+/* The types that skep presents are made only where pointers may mean them. */
+static int presented(const struct skep_btf *btf, struct skep *skep, const struct skep_btf **out)
 {
+	*out = NULL;
+	for (uint32_t id = 1; skep && id < btf->ntypes; id++)
+		if (T_KIND(btf->types[id]) == BTF_KIND_TYPE_TAG)
+			return skep_btf_presented(skep, out);
+	return 0;
+}
+
+int skep_btf_check_structs(const struct skep_btf *btf, struct skep *skep)
+{
+	const struct skep_btf *kernel;
+	int fail = presented(btf, skep, &kernel);
+
+	if (fail)
+		return fail;
 	struct skep_fields fields;
 
 	for (uint32_t id = 1; id < btf->ntypes; id++) {
@@ -302,7 +366,7 @@ int skep_btf_check_structs(const struct skep_btf *btf)
 		bool any = false;
 		for (uint32_t i = 0; T_KIND(t) == BTF_KIND_STRUCT && i < T_VLEN(t) && !any; i++)
 			any = brings_fields(btf, &m[i]);
-		int err = any ? parse_fields(btf, id, true, &fields) : 0;
+		int err = any ? parse_fields(btf, kernel, id, IN_ALLOC, &fields) : 0;
 		/* Named as one, and none by its size: the kernel's errno for that. */
 		if (any && !err && !fields.n)
 			err = -EFAULT;
@@ -312,13 +376,47 @@ int skep_btf_check_structs(const struct skep_btf *btf)
 	return 0;
 }
 
-int skep_btf_fields(const struct skep_btf *btf, uint32_t id, struct skep_fields *out)
+int skep_btf_fields(const struct skep_btf *btf, struct skep *skep, uint32_t id,
+		    struct skep_fields *out)
 {
+	const struct skep_btf *kernel;
+	int err = presented(btf, skep, &kernel);
+
+	if (err)
+		return err;
 	/* A value whose fields make no sense is a value without fields, as in the kernel;
 	 * programs that need one are refused when they use it. */
-	if (parse_fields(btf, id, false, out))
+	if (parse_fields(btf, kernel, id, IN_MAP, out))
 		out->n = 0;
 	return 0;
+}
+
+int skep_btf_check_fields(const struct skep_btf *btf, const struct skep_fields *fields)
+{
+	for (uint32_t i = 0; i < fields->n; i++) {
+		const struct skep_field *f = &fields->f[i];
+		if (f->kind != SKEP_FIELD_UPTR)
+			continue;
+		uint32_t size = f->kernel ? 0 : skep_btf_type(btf, f->btf_id)->size;
+		if (!size)
+			return -EINVAL;
+		if (size > 4096)
+			return -E2BIG;
+	}
+	return 0;
+}
+
+int skep_btf_struct_fields(const struct skep_btf *btf, struct skep *skep, uint32_t id,
+			   struct skep_fields *out)
+{
+	const struct skep_btf *kernel;
+	int err = presented(btf, skep, &kernel);
+
+	if (!err)
+		err = parse_fields(btf, kernel, id, IN_ALLOC, out);
+	if (err)
+		out->n = 0;
+	return err;
 }
 
 /* ---- Maps' types ---- */

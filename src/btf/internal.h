@@ -15,6 +15,7 @@
 struct skep_btf_check {
 	struct skep_btf *btf;
 	struct skep_log *log;
+	struct skep *skep; /* or NULL */
 	const uint8_t *type_sec;
 	uint32_t type_len;
 	uint32_t log_id; /* id of the type that messages are about */
@@ -90,6 +91,6 @@ int skep_btf_check_metas(struct skep_btf_check *c);
 /* What types refer to: kinds, loops, sizes, members inside their struct. */
 int skep_btf_check_types(struct skep_btf_check *c);
 /* Fields with a meaning of their own in structures that programs may allocate. */
-int skep_btf_check_structs(const struct skep_btf *btf);
+int skep_btf_check_structs(const struct skep_btf *btf, struct skep *skep);
 
 #endif

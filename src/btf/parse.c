@@ -720,10 +720,16 @@ static int parse(struct skep_btf_check *c, uint32_t size)
 	err = skep_btf_check_metas(c);
 	if (!err)
 		err = skep_btf_check_types(c);
-	return err ? err : skep_btf_check_structs(c->btf);
+	return err ? err : skep_btf_check_structs(c->btf, c->skep);
 }
 
 int skep_btf_parse(const void *data, uint32_t size, struct skep_log *log, struct skep_btf **out)
+{
+	return skep_btf_parse_for(NULL, data, size, log, out);
+}
+
+int skep_btf_parse_for(struct skep *skep, const void *data, uint32_t size, struct skep_log *log,
+		       struct skep_btf **out)
 {
 	struct skep_btf_check *c = calloc(1, sizeof(*c));
 	struct skep_btf *btf = calloc(1, sizeof(*btf));
@@ -744,6 +750,7 @@ int skep_btf_parse(const void *data, uint32_t size, struct skep_log *log, struct
 	atomic_init(&btf->obj.refs, 1);
 	c->btf = btf;
 	c->log = log;
+	c->skep = skep;
 	err = parse(c, size);
 	if (err)
 		goto fail;

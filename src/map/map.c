@@ -109,10 +109,13 @@ static int attach_btf(struct skep_map *map, const union bpf_attr *attr, struct s
 					 attr->btf_value_type_id, attr->key_size, attr->value_size);
 		if (err)
 			return err;
-		err = skep_btf_fields(btf, attr->btf_value_type_id, &map->fields);
-		if (err)
-			return err;
-		err = skep_map_check_fields(map);
+		err = skep_btf_fields(btf, map->obj.skep, attr->btf_value_type_id, &map->fields);
+		if (!err && map->fields.n && !skep_privileged(map->obj.skep))
+			err = -EPERM;
+		if (!err)
+			err = skep_map_check_fields(map);
+		if (!err)
+			err = skep_btf_check_fields(btf, &map->fields);
 		if (err)
 			return err;
 	}

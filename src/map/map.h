@@ -21,16 +21,40 @@ struct skep_btf;
 /* Name of every data segment: clients read in /proc/self/fd what a descriptor is. */
 #define SKEP_MAP_HANDLE "bpf-map"
 
-/* Special fields of a map's value, from its BTF. */
-enum skep_field_kind { SKEP_FIELD_SPIN_LOCK, SKEP_FIELD_TIMER, SKEP_FIELD_KPTR, SKEP_FIELD_OTHER };
+/* Special fields of a map's value, or of a structure that programs allocate, from its BTF. */
+enum skep_field_kind {
+	SKEP_FIELD_SPIN_LOCK,
+	SKEP_FIELD_RES_SPIN_LOCK,
+	SKEP_FIELD_TIMER,
+	SKEP_FIELD_WQ,
+	SKEP_FIELD_TASK_WORK,
+	SKEP_FIELD_LIST_HEAD,
+	SKEP_FIELD_LIST_NODE,
+	SKEP_FIELD_RB_ROOT,
+	SKEP_FIELD_RB_NODE,
+	SKEP_FIELD_REFCOUNT,
+	SKEP_FIELD_KPTR_UNREF,
+	SKEP_FIELD_KPTR_REF,
+	SKEP_FIELD_KPTR_PERCPU,
+	SKEP_FIELD_UPTR,
+	SKEP_FIELD_KINDS
+};
 struct skep_field {
 	uint32_t kind, offset, size;
-	uint32_t btf_id; /* pointed-to type, kptrs */
+	/* Pointers: what they point to. Lists and trees: what they contain. Others: their own type. */
+	uint32_t btf_id;
+	uint32_t kernel; /* pointers: the type is one of those that skep presents */
+	uint32_t node_offset; /* lists and trees: of the node in what they contain */
 };
 struct skep_fields {
 	uint32_t n;
 	struct skep_field f[11];
 };
+
+/* "bpf_timer", "kptr" ... as in the kernel's messages. */
+const char *skep_field_name(uint32_t kind);
+/* The value's first field of that kind, or NULL. */
+const struct skep_field *skep_map_field(const struct skep_map *map, uint32_t kind);
 
 struct skep_map_ops {
 	const char *name; /* as bpftool prints it: "hash", "percpu_array" ... */

@@ -7,21 +7,52 @@
 
 const struct skep_field *skep_map_spin_lock(const struct skep_map *map)
 {
-	for (uint32_t i = 0; i < map->fields.n; i++)
-		if (map->fields.f[i].kind == SKEP_FIELD_SPIN_LOCK)
-			return &map->fields.f[i];
-	return NULL;
+	return skep_map_field(map, SKEP_FIELD_SPIN_LOCK);
 }
 
 #define IN(type)       (1ull << BPF_MAP_TYPE_##type)
 #define LOCAL_STORAGES (IN(SK_STORAGE) | IN(INODE_STORAGE) | IN(TASK_STORAGE) | IN(CGRP_STORAGE))
 
-/* Types whose values may hold each kind of field. */
-static const uint64_t field_types[] = {
-	[SKEP_FIELD_SPIN_LOCK] = IN(HASH) | IN(ARRAY) | IN(CGROUP_STORAGE) | LOCAL_STORAGES,
-	/* Timers, kptrs and lists: not there yet. */
-	[SKEP_FIELD_OTHER] = 0,
+#define HASHES (IN(HASH) | IN(LRU_HASH))
+#define KPTRS                                                                                      \
+	(HASHES | IN(PERCPU_HASH) | IN(LRU_PERCPU_HASH) | IN(ARRAY) | IN(PERCPU_ARRAY) |           \
+	 LOCAL_STORAGES)
+
+/* Each kind's name in messages, and the types whose values may hold it. */
+static const struct {
+	const char *name;
+	uint64_t maps;
+} kinds[SKEP_FIELD_KINDS] = {
+	[SKEP_FIELD_SPIN_LOCK] = {"bpf_spin_lock",
+				  IN(HASH) | IN(ARRAY) | IN(CGROUP_STORAGE) | LOCAL_STORAGES},
+	[SKEP_FIELD_RES_SPIN_LOCK] = {"bpf_res_spin_lock",
+				      IN(HASH) | IN(ARRAY) | IN(CGROUP_STORAGE) | LOCAL_STORAGES},
+	[SKEP_FIELD_TIMER] = {"bpf_timer", HASHES | IN(ARRAY)},
+	[SKEP_FIELD_WQ] = {"bpf_wq", HASHES | IN(ARRAY)},
+	[SKEP_FIELD_TASK_WORK] = {"bpf_task_work", HASHES | IN(ARRAY)},
+	[SKEP_FIELD_LIST_HEAD] = {"bpf_list_head", HASHES | IN(ARRAY)},
+	[SKEP_FIELD_LIST_NODE] = {"bpf_list_node", 0},
+	[SKEP_FIELD_RB_ROOT] = {"bpf_rb_root", HASHES | IN(ARRAY)},
+	[SKEP_FIELD_RB_NODE] = {"bpf_rb_node", 0},
+	[SKEP_FIELD_REFCOUNT] = {"bpf_refcount", KPTRS},
+	[SKEP_FIELD_KPTR_UNREF] = {"kptr", KPTRS},
+	[SKEP_FIELD_KPTR_REF] = {"kptr", KPTRS},
+	[SKEP_FIELD_KPTR_PERCPU] = {"percpu_kptr", KPTRS},
+	[SKEP_FIELD_UPTR] = {"uptr", IN(TASK_STORAGE)},
 };
+
+const char *skep_field_name(uint32_t kind)
+{
+	return kind < SKEP_FIELD_KINDS ? kinds[kind].name : "unknown";
+}
+
+const struct skep_field *skep_map_field(const struct skep_map *map, uint32_t kind)
+{
+	for (uint32_t i = 0; i < map->fields.n; i++)
+		if (map->fields.f[i].kind == kind)
+			return &map->fields.f[i];
+	return NULL;
+}
 
 /* Before the type's own word on key and value. */
 int skep_map_check_fields(const struct skep_map *map)
@@ -33,7 +64,7 @@ int skep_map_check_fields(const struct skep_map *map)
 	if (map->fields.n && (devmap || (map->flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG))))
 		return -EACCES;
 	for (uint32_t i = 0; i < map->fields.n; i++)
-		if (!(field_types[map->fields.f[i].kind] >> map->type & 1))
+		if (!(kinds[map->fields.f[i].kind].maps >> map->type & 1))
 			return -EOPNOTSUPP;
 	return 0;
 }

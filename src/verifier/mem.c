@@ -75,18 +75,6 @@ int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int 
 	return 0;
 }
 
-static const char *field_name(uint32_t kind)
-{
-	switch (kind) {
-	case SKEP_FIELD_SPIN_LOCK:
-		return "bpf_spin_lock";
-	case SKEP_FIELD_TIMER:
-		return "bpf_timer";
-	default:
-		return "special field";
-	}
-}
-
 static int check_map_value(struct venv *env, const struct vreg *reg, int r, int off, int size,
 			   bool zero_ok)
 {
@@ -100,7 +88,7 @@ static int check_map_value(struct venv *env, const struct vreg *reg, int r, int 
 		    (int64_t)f->offset < (int64_t)reg->s.umax + off + size)
 			err = skep_v_refuse(env, EACCES, W_LOCK, r,
 					    "%s cannot be accessed directly by load/store\n",
-					    field_name(f->kind));
+					    skep_field_name(f->kind));
 	}
 	return err;
 }
