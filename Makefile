@@ -165,7 +165,7 @@ $(BUILD)/test/clients/%: test/clients/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -pthread $< -lbpf -o $@
 $(BUILD)/test/test_cmd_preload: | $(CLIENTS)
-$(BUILD)/test/test_clients $(BUILD)/test/test_clients_view: | $(BUILD)/skep $(BUILD)/libskep-preload.so $(BUILD)/bpf/test/clients/bpf/client.bpf.o
+$(BUILD)/test/test_clients $(BUILD)/test/test_clients_view: | $(CLIENTS) $(BUILD)/skep $(BUILD)/libskep-preload.so $(BUILD)/bpf/test/clients/bpf/client.bpf.o
 $(BUILD)/test/test_exports: | $(BUILD)/libskep.a $(BUILD)/libskep.so
 # The programs of bench_exec: for the machine, for skep and for the kernel.
 BPF_CLANG ?= clang

@@ -184,6 +184,31 @@ static void test_user(void **state)
 	print_message("ran: clients_view 1\n");
 }
 
+/* What /proc says of handles is the kernel's, letter by letter. */
+static void test_handles(void **state)
+{
+	const char *theirs = cmd_path("handles");
+	char line[2 * PATH_MAX];
+	const struct cmd_result *r;
+
+	snprintf(line, sizeof(line), "%s/test/clients/handles", build);
+	r = skep_cmd("exec -- %s", line);
+	assert_int_equal(r->status, 0);
+	assert_non_null(strstr(r->out, "== dup"));
+	if (geteuid() || !cmd_kernel()) {
+		print_message("skipped: no comparison with the kernel\n");
+		skip();
+	}
+	snprintf(line, sizeof(line), "%s/test/clients/handles >%s && diff %s -", build, theirs,
+		 theirs);
+	FILE *diff = popen(line, "w");
+
+	assert_non_null(diff);
+	fputs(r->out, diff);
+	assert_int_equal(pclose(diff), 0);
+	print_message("ran: clients_handles 1\n");
+}
+
 static void test_none(void **state)
 {
 	const struct cmd_result *r;
@@ -211,7 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),      cmocka_unit_test(test_pins),
 		cmocka_unit_test(test_trace_pipe), cmocka_unit_test(test_user),
-		cmocka_unit_test(test_none),
+		cmocka_unit_test(test_handles),    cmocka_unit_test(test_none),
 	};
 	char *slash;
 

@@ -13,6 +13,8 @@ enum skep_ask {
 	SKEP_ASK_SOURCE, /* (fd): enum skep_ask_source, or -EPERM */
 	SKEP_ASK_PERF_MAP, /* (fd, bytes): before a perf reader is mapped; 0, also for others */
 	SKEP_ASK_PERF_ENABLE, /* (fd, on): PERF_EVENT_IOC_ENABLE or _DISABLE */
+	SKEP_ASK_KIND, /* (fd): enum skep_kind of a handle */
+	SKEP_ASK_FDINFO, /* (fd): a descriptor that reads as /proc/self/fdinfo/fd */
 	SKEP_ASK_END,
 };
 

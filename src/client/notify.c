@@ -31,6 +31,7 @@
 
 #include "bpf/uapi.h"
 #include "client/ask.h"
+#include "client/fdinfo.h"
 #include "client/files.h"
 #include "client/filter.h"
 #include "client/ready.h"
@@ -105,21 +106,29 @@ static bool still_waits(int listener, uint64_t id)
 	return !ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
 }
 
+/* Read-only, which the description that wrote it is not. */
+static long give_view(int view, int *fd)
+{
+	*fd = view < 0 ? view : skep_view_again(view);
+	if (view >= 0)
+		close(view);
+	return *fd < 0 ? *fd : 0;
+}
+
 /* What the preloaded library asks (ask.h). A descriptor is left in *fd. */
 static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 {
 	struct skep_ready ready;
 	struct skep_object *map;
-	int view;
 	long ret;
 
 	switch ((uint32_t)args[0]) {
 	case SKEP_ASK_BTF:
-		view = skep_view_open(true);
-		*fd = view < 0 ? view : skep_view_again(view);
-		if (view >= 0)
-			close(view);
-		return *fd < 0 ? *fd : 0;
+		return give_view(skep_view_open(true), fd);
+	case SKEP_ASK_FDINFO:
+		return give_view(skep_fdinfo_open(n->skep, (int)args[1]), fd);
+	case SKEP_ASK_KIND:
+		return skep_fdinfo_kind(n->skep, (int)args[1]);
 	case SKEP_ASK_SOURCE:
 		ret = skep_ready_open(n->skep, (int)args[1], &ready);
 		if (ret == -EPERM && !skep_object_get(n->skep, (int)args[1], SKEP_KIND_MAP, &map)) {
@@ -214,6 +223,15 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 	return ret;
 }
 
+/* bpf(2) makes all its descriptors so, perf_event_open only on demand. */
+static uint32_t new_fd_flags(const struct seccomp_notif *req)
+{
+	if (skep_filter_call(&req->data) == SKEP_CALL_PERF &&
+	    !(req->data.args[4] & PERF_FLAG_FD_CLOEXEC))
+		return 0;
+	return O_CLOEXEC;
+}
+
 static void answer(struct skep_notify *n, const struct seccomp_notif *req, long ret, int fd)
 {
 	struct seccomp_notif_resp resp = {.id = req->id};
@@ -221,7 +239,7 @@ static void answer(struct skep_notify *n, const struct seccomp_notif *req, long 
 		.id = req->id,
 		.flags = SECCOMP_ADDFD_FLAG_SEND,
 		.srcfd = (uint32_t)fd,
-		.newfd_flags = O_CLOEXEC,
+		.newfd_flags = new_fd_flags(req),
 	};
 
 	if (fd >= 0) {

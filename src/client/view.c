@@ -24,22 +24,34 @@ static int write_all(int fd, const uint8_t *at, size_t left)
 	return 0;
 }
 
-int skep_view_open(bool btf)
+static int view(const void *data, size_t len)
 {
-	int fd = memfd_create("skep-view", MFD_CLOEXEC | MFD_ALLOW_SEALING), err = 0;
-	struct skep_btf *own = NULL;
+	int fd = memfd_create("skep-view", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
 
 	if (fd < 0)
 		return -errno;
-	if (btf)
-		err = skep_btf_vmlinux(&own);
-	if (own) {
-		err = write_all(fd, own->data, own->data_size);
-		skep_btf_put(own);
-	}
+	err = write_all(fd, data, len);
 	if (!err && (fcntl(fd, F_ADD_SEALS, SEALS) || lseek(fd, 0, SEEK_SET) < 0))
 		err = -errno;
 	if (err)
 		close(fd);
 	return err ? err : fd;
+}
+
+int skep_view_text(const char *text, size_t len)
+{
+	return view(text, len);
+}
+
+int skep_view_open(bool btf)
+{
+	struct skep_btf *own = NULL;
+	int err = btf ? skep_btf_vmlinux(&own) : 0, fd;
+
+	if (err)
+		return err;
+	fd = view(own ? own->data : NULL, own ? own->data_size : 0);
+	if (own)
+		skep_btf_put(own);
+	return fd;
 }

@@ -12,6 +12,8 @@
 
 /* A sealed file, at its start: the BTF of the kernel that an instance presents, or nothing. -errno. */
 int skep_view_open(bool btf);
+/* The same with that text. */
+int skep_view_text(const char *text, size_t len);
 /* The file behind fd again, read-only and at its start: -errno. */
 static inline int skep_view_again(int fd)
 {

@@ -7,6 +7,7 @@
 #define SKEP_PRELOAD_NEXT_H
 
 #include <fcntl.h>
+#include <mntent.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #define NAMES(X) \
 	X(open) X(open64) X(openat) X(openat64) X(fopen) X(fopen64) \
 	X(access) X(faccessat) X(euidaccess) X(eaccess) X(stat) X(stat64) \
+	X(readlink) X(readlinkat) X(setmntent) \
 	X(mmap) X(mmap64) X(ioctl) \
 	X(close) X(dup2) X(dup3) X(close_range) X(closefrom) \
 	X(epoll_ctl) X(epoll_pwait) X(epoll_pwait2) \

@@ -7,7 +7,7 @@ object=$1 dir=$2
 fs=/sys/fs/bpf
 norm() {
 	sed -E -e 's/^[0-9]+: /N: /' -e 's/loaded_at [^ ]+ /loaded_at T /' \
-		-e 's,  memlock [0-9]+B,,; s,"bytes_memlock":[0-9]+\,,,; s,^\tfrozen$,,' -e 's/(xlated|jited|memlock|size) [0-9]+B/\1 SIZE/g' \
+		-e 's/(xlated|jited|memlock|size) [0-9]+B/\1 SIZE/g' \
 		-e 's/(btf_id|prog_ids?|map_ids?|id) [0-9,]+/\1 N/g' \
 		-e 's/\[id:[0-9]+\]/[id:N]/g' \
 		-e 's/duration( \(average\))?: [0-9]+ns/duration\1 T/' \
@@ -103,6 +103,9 @@ say bpftool map enqueue pinned $fs/skt_stack value 1 2 3 4
 say bpftool map dequeue pinned $fs/skt_stack
 say bpftool map dequeue pinned $fs/skt_stack
 say bpftool map freeze pinned $fs/skt_array
+say bpftool -f map show name skt_array
+say bpftool -f -j map show name skt_array
+say bpftool -f prog show name skt_filter
 say bpftool map update pinned $fs/skt_array key 1 0 0 0 value 0 0 0 0 0 0 0 0
 say bpftool map show pinned $fs/skt_array
 say bpftool map create $fs/skt_outer type array_of_maps key 4 value 4 entries 2 name skt_outer inner_map pinned $fs/skt_hash
