@@ -50,6 +50,73 @@ static const struct run runs[] = {
 	 "r7 = *(u32 *)(r1 +0); r1 = r7; call :f; r6 = r0; r1 = r7; call :f; r0 += r6; exit;"
 	 "f: r0 = 0; l: may_goto e; r0 += 1; if r0 > r1 goto e; goto l; e: exit",
 	 false},
+/* ---- Dynptrs: of 64 bytes of map 0, and of records of map 1 ---- */
+#define FROM_MEM                                                                                   \
+	"r1 = value 0 +0 ll; r2 = 64; r3 = 0; r4 = r10; r4 += -16; call dynptr_from_mem; r6 = r0;"
+#define RESERVE                                                                                    \
+	"r1 = map 1 ll; r2 = 16; r3 = 0; r4 = r10; r4 += -16; call ringbuf_reserve_dynptr; r6 = "  \
+	"r0;"
+#define READ(off, len, flags)                                                                      \
+	"r1 = r10; r1 += -40; r2 = " len "; r3 = r10; r3 += -16; r4 = " off "; r5 = " flags        \
+	"; call dynptr_read;"
+#define WRITE(off, len, flags)                                                                     \
+	"r1 = r10; r1 += -16; r2 = " off "; r3 = r10; r3 += -40; r4 = " len "; r5 = " flags        \
+	"; call dynptr_write;"
+#define DATA(off, len) "r1 = r10; r1 += -16; r2 = " off "; r3 = " len "; call dynptr_data;"
+#define SUBMIT         "r1 = r10; r1 += -16; r2 = 0; call ringbuf_submit_dynptr;"
+#define CLS            BPF_PROG_TYPE_SCHED_CLS
+	{"dynptr of a map value", CLS, FROM_MEM "r0 = r6; exit", false},
+	{"dynptr with flags", CLS,
+	 "r1 = value 0 +0 ll; r2 = 64; r3 = 1; r4 = r10; r4 += -16; call dynptr_from_mem; r6 = "
+	 "r0;" READ("0", "1", "0") "r0 += r6; exit",
+	 false},
+	{"write and read", CLS,
+	 "*(u64 *)(r10 -40) = 77;" FROM_MEM
+		 WRITE("8", "8", "0") "r6 = r0; *(u64 *)(r10 -40) = 0;" READ(
+			 "8", "8", "0") "r0 += r6; r1 = *(u64 *)(r10 -40); r0 += r1; exit",
+	 false},
+	{"write and slice", CLS,
+	 "*(u64 *)(r10 -40) = 78;" FROM_MEM WRITE("56", "8", "0")
+		 DATA("56", "8") "if r0 == 0 goto e; r0 = *(u64 *)(r0 +0); e: exit",
+	 false},
+	{"read at the end", CLS, FROM_MEM READ("64", "0", "0") "exit", false},
+	{"read one too far", CLS, FROM_MEM READ("57", "8", "0") "exit", false},
+	{"read far away", CLS, FROM_MEM READ("-1", "8", "0") "exit", false},
+	{"read at 2^32", CLS,
+	 FROM_MEM
+	 "r1 = r10; r1 += -40; r2 = 8; r3 = r10; r3 += -16; r4 = 0x100000000 ll; r5 = 0; call "
+	 "dynptr_read; exit",
+	 false},
+	{"read with flags", CLS, FROM_MEM READ("0", "8", "1") "exit", false},
+	{"write one too far", CLS, "*(u64 *)(r10 -40) = 7;" FROM_MEM WRITE("57", "8", "0") "exit",
+	 false},
+	{"write with flags", CLS, "*(u64 *)(r10 -40) = 7;" FROM_MEM WRITE("0", "8", "1") "exit",
+	 false},
+	{"slice one too far", CLS, FROM_MEM DATA("57", "8") "if r0 == 0 goto e; r0 = 5; e: exit",
+	 false},
+	{"slice of no bytes", CLS, FROM_MEM DATA("64", "0") "if r0 == 0 goto e; r0 = 5; e: exit",
+	 false},
+	{"record", CLS,
+	 "*(u64 *)(r10 -40) = 9;" RESERVE WRITE("8", "8", "0") "r7 = r0;" SUBMIT
+							       "r0 = r6; r0 += r7; exit",
+	 false},
+	{"record with flags", CLS,
+	 "r1 = map 1 ll; r2 = 16; r3 = 1; r4 = r10; r4 += -16; call ringbuf_reserve_dynptr; r6 = "
+	 "r0;" SUBMIT "r0 = r6; exit",
+	 false},
+	{"record that does not fit", CLS,
+	 "r1 = map 1 ll; r2 = 5000; r3 = 0; r4 = r10; r4 += -16; call ringbuf_reserve_dynptr; r6 = "
+	 "r0;" READ("0", "1", "0") "r7 = r0;" SUBMIT "r0 = r6; r0 += r7; exit",
+	 false},
+	{"record larger than any dynptr", CLS,
+	 "r1 = map 1 ll; r2 = 0x1000000; r3 = 0; r4 = r10; r4 += -16; call ringbuf_reserve_dynptr; "
+	 "r6 "
+	 "= r0;" SUBMIT "r0 = r6; exit",
+	 false},
+	{"dynptr as a record is reserved in a loop", CLS,
+	 "r8 = 0; r9 = 0; l:" RESERVE "r9 += r6;" SUBMIT
+	 "r8 += 1; if r8 < 300 goto l; r0 = r9; exit",
+	 false},
 };
 
 /* ---- Where they run ---- */

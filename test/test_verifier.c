@@ -371,7 +371,7 @@ static void test_against_kernel(void **state)
 				c->name, k.ret ? strerror((int)-k.ret) : "ok", pk, k.ret ? mk : "",
 				s.ret ? strerror((int)-s.ret) : "ok", ps, s.ret ? ms : "");
 		if (getenv("SKEP_TEST_LOGS") && !same_log(k.log, s.log))
-			print_message("---- %s ----\n%s---- skep ----\n%s", c->name, k.log, s.log);
+			printf("---- %s ----\n%s---- skep ----\n%s", c->name, k.log, s.log);
 	}
 	close_side(&k);
 	close_side(&s);

@@ -138,6 +138,8 @@ static uint64_t argument_size(const struct skep_helper *row, int i, const struct
 		if (row->arg[i] & SKEP_ARG_FIXED_SIZE)
 			return row->size[i];
 		return next == SKEP_ARG_SIZE || next == SKEP_ARG_SIZE_OR_ZERO ? r[i + 2] : 0;
+	case SKEP_ARG_DYNPTR:
+		return 16;
 	case SKEP_ARG_LONG:
 		return 8;
 	case SKEP_ARG_INT:

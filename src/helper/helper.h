@@ -79,7 +79,7 @@ struct skep_helper {
 	skep_helper_fn *fn;
 	uint64_t progs; /* bit per program type that may call it */
 	uint16_t arg[5];
-	uint16_t size[5]; /* of FIXED_SIZE arguments, bytes */
+	uint16_t size[5]; /* of FIXED_SIZE arguments, bytes; of DYNPTR, enum skep_dynptr_kind */
 	uint8_t ret;
 	uint8_t flags;
 };

@@ -4,6 +4,7 @@
  * test/test_helper.c asks the running kernel about every pair of helper and
  * program type.
  */
+#include "helper/dynptr.h"
 #include "helper/helper.h"
 #include "helper/fn.h"
 
@@ -45,6 +46,8 @@
 #define CTX      SKEP_ARG_CTX
 #define RMEM     (SKEP_ARG_MEM | SKEP_ARG_RDONLY)
 #define WMEM     (SKEP_ARG_MEM | SKEP_ARG_UNINIT | SKEP_ARG_WRITE)
+#define DYN      (SKEP_ARG_DYNPTR | SKEP_ARG_RDONLY)
+#define NEWDYN   (SKEP_ARG_DYNPTR | SKEP_ARG_UNINIT | SKEP_ARG_WRITE)
 #define NULLABLE SKEP_ARG_MAYBE_NULL
 #define SIZE     SKEP_ARG_SIZE
 #define SIZE0    SKEP_ARG_SIZE_OR_ZERO
@@ -110,6 +113,23 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(ringbuf_query, ALL, INT, 0, MAP, NUM),
 	H(perf_event_output, ALL & ~(T(SK_REUSEPORT) | T(FLOW_DISSECTOR) | T(NETFILTER)), INT,
 	  GPL, CTX, MAP, NUM, RMEM, SIZE0),
+
+	/* Dynptrs */
+	[BPF_FUNC_dynptr_from_mem] = {.name = "dynptr_from_mem", .fn = skep_help_dynptr_from_mem,
+		.progs = ALL, .ret = INT, .flags = BPF, .arg = {WMEM, SIZE0, NUM, NEWDYN},
+		.size = {[3] = SKEP_DYNPTR_LOCAL}},
+	[BPF_FUNC_ringbuf_reserve_dynptr] = {.name = "ringbuf_reserve_dynptr",
+		.fn = skep_help_ringbuf_reserve_dynptr, .progs = ALL, .ret = INT, .flags = BPF,
+		.arg = {MAP, NUM, NUM, NEWDYN}, .size = {[3] = SKEP_DYNPTR_RINGBUF}},
+	[BPF_FUNC_ringbuf_submit_dynptr] = {.name = "ringbuf_submit_dynptr",
+		.fn = skep_help_ringbuf_submit_dynptr, .progs = ALL, .ret = VOID, .flags = BPF,
+		.arg = {SKEP_ARG_DYNPTR | SKEP_ARG_RELEASE, NUM}, .size = {SKEP_DYNPTR_RINGBUF}},
+	[BPF_FUNC_ringbuf_discard_dynptr] = {.name = "ringbuf_discard_dynptr",
+		.fn = skep_help_ringbuf_discard_dynptr, .progs = ALL, .ret = VOID, .flags = BPF,
+		.arg = {SKEP_ARG_DYNPTR | SKEP_ARG_RELEASE, NUM}, .size = {SKEP_DYNPTR_RINGBUF}},
+	H(dynptr_read, ALL, INT, BPF, WMEM, SIZE0, DYN, NUM, NUM),
+	H(dynptr_write, ALL, INT, BPF, DYN, NUM, RMEM, SIZE0, NUM),
+	H(dynptr_data, ALL, SKEP_RET_DYNPTR_MEM_OR_NULL, BPF, DYN, NUM, SKEP_ARG_ALLOC_SIZE_OR_ZERO),
 
 	/* Time, chance, where we are */
 	H(ktime_get_ns, ALL, INT, 0),

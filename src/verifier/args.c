@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "helper/format.h"
+#include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
 #define MAX_SIZE (1 << 29)
@@ -46,6 +47,7 @@ static const struct {
 	[SKEP_ARG_SOCKET] = {T(SOCK), "sock", false},
 	[SKEP_ARG_PERCPU_BTF_ID] = {T(PERCPU), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
 				    false},
+	[SKEP_ARG_DYNPTR] = {T(STACK) | T(DYNPTR), "fp, dynptr_ptr", false},
 	[SKEP_ARG_BTF_ID] = {0, "ptr_, trusted_ptr_, rcu_ptr_", false},
 };
 
@@ -78,6 +80,8 @@ static int check_type(struct venv *env, const struct vreg *reg, int r, uint16_t 
 static int check_offset(struct venv *env, const struct vreg *reg, int r, uint16_t arg)
 {
 	if (arg & SKEP_ARG_RELEASE) {
+		if ((arg & SKEP_ARG_KIND) == SKEP_ARG_DYNPTR && reg->type == V_STACK)
+			return 0;
 		if (reg->off)
 			return skep_v_refuse(
 				env, EINVAL, W_ARG_TYPE, r,
@@ -278,6 +282,25 @@ static int lock_arg(struct venv *env, const struct vcall *c, const struct vreg *
 	return skep_v_refuse(env, EINVAL, W_LOCK, r, "bpf_spin_unlock of different lock\n");
 }
 
+/* ---- Dynptrs ---- */
+
+static int dynptr_arg(struct venv *env, struct vcall *c, int r, uint16_t arg)
+{
+	struct vdynptr d;
+	int err = skep_v_dynptr_arg(env, r, arg, c->row->size[r - 1], 0);
+
+	if (err || arg & (SKEP_ARG_UNINIT | SKEP_ARG_RELEASE))
+		return err;
+	d = skep_v_dynptr(env, r);
+	c->moves_pkt = c->id == BPF_FUNC_dynptr_write &&
+		       (d.kind == SKEP_DYNPTR_SKB || d.kind == SKEP_DYNPTR_META);
+	if (c->row->ret == SKEP_RET_DYNPTR_MEM_OR_NULL) {
+		c->dynptr = d.id;
+		c->ref = d.ref;
+	}
+	return 0;
+}
+
 /* ---- One argument ---- */
 
 static int by_kind(struct venv *env, struct vcall *c, int r, uint16_t arg)
@@ -318,6 +341,8 @@ static int by_kind(struct venv *env, struct vcall *c, int r, uint16_t arg)
 		return size_arg(env, c, r, false);
 	case SKEP_ARG_SIZE_OR_ZERO:
 		return size_arg(env, c, r, true);
+	case SKEP_ARG_DYNPTR:
+		return dynptr_arg(env, c, r, arg);
 	case SKEP_ARG_ALLOC_SIZE_OR_ZERO:
 		if (!v_is_const(&reg))
 			return skep_v_refuse(env, EACCES, W_ARG_TYPE, r,
@@ -371,7 +396,12 @@ int skep_v_arg(struct venv *env, struct vcall *c, unsigned i)
 	}
 	ref = reg->ref;
 	if (arg & SKEP_ARG_RELEASE) {
-		if (!ref && !v_is_null(reg))
+		if ((arg & SKEP_ARG_KIND) == SKEP_ARG_DYNPTR) {
+			err = skep_v_dynptr_owned(env, r);
+			if (err)
+				return err;
+			c->dynptr_release = true;
+		} else if (!ref && !v_is_null(reg))
 			return skep_v_refuse(
 				env, EINVAL, W_ARG_TYPE, r,
 				"R%d must be referenced when passed to release function\n", r);
@@ -401,7 +431,8 @@ static const struct {
 	{M(PERF_EVENT_ARRAY),
 	 {F(perf_event_read), F(perf_event_output), F(skb_output), F(perf_event_read_value),
 	  F(xdp_output)}},
-	{M(RINGBUF), {F(ringbuf_output), F(ringbuf_reserve), F(ringbuf_query)}},
+	{M(RINGBUF),
+	 {F(ringbuf_output), F(ringbuf_reserve), F(ringbuf_query), F(ringbuf_reserve_dynptr)}},
 	{M(STACK_TRACE), {F(get_stackid)}},
 	{M(DEVMAP), {F(redirect_map), F(map_lookup_elem)}},
 	{M(DEVMAP_HASH), {F(redirect_map), F(map_lookup_elem)}},
@@ -424,6 +455,7 @@ static const struct {
 	{F(ringbuf_output), {M(RINGBUF)}},
 	{F(ringbuf_reserve), {M(RINGBUF)}},
 	{F(ringbuf_query), {M(RINGBUF)}},
+	{F(ringbuf_reserve_dynptr), {M(RINGBUF)}},
 	{F(get_stackid), {M(STACK_TRACE)}},
 	{F(redirect_map), {M(DEVMAP), M(DEVMAP_HASH), M(CPUMAP), M(XSKMAP)}},
 	{F(map_peek_elem), {M(QUEUE), M(STACK), M(BLOOM_FILTER)}},

@@ -8,6 +8,7 @@
 
 #include "btf/btf.h"
 #include "helper/format.h"
+#include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
 /* Functions that the kernel has, by id: a name that it prints. */
@@ -122,6 +123,8 @@ static int release(struct venv *env, struct vcall *c)
 
 	if (!c->release)
 		return 0;
+	if (c->dynptr_release)
+		return skep_v_dynptr_release(env, c->release);
 	for (uint32_t i = 0; st->refs && i < st->refs->n; i++) {
 		int err;
 
@@ -233,6 +236,8 @@ static int check_snprintf(struct venv *env)
 static int special(struct venv *env, const struct bpf_insn *in, const struct vcall *c,
 		   uint32_t *next)
 {
+	char name[64];
+
 	switch (c->id) {
 	case BPF_FUNC_tail_call:
 		return skep_v_check_leaks(env, true, "tail_call");
@@ -242,6 +247,13 @@ static int special(struct venv *env, const struct bpf_insn *in, const struct vca
 		return call_loop(env, in, c, next);
 	case BPF_FUNC_snprintf:
 		return check_snprintf(env);
+	case BPF_FUNC_dynptr_from_mem:
+		if (v_reg(env, 1)->type != V_MAP_VALUE)
+			return skep_v_refuse(
+				env, EACCES, W_ARG_TYPE, 1,
+				"Unsupported reg type %s for bpf_dynptr_from_mem data\n",
+				skep_v_type_name(v_reg(env, 1), name));
+		return 0;
 	default:
 		return 0;
 	}
@@ -331,6 +343,13 @@ static int result(struct venv *env, const struct vcall *c)
 		skep_v_reg_zero_ptr(r0, V_MEM);
 		r0->flags = V_MAYBE_NULL | V_RINGBUF;
 		r0->mem_size = (uint32_t)c->mem_size;
+		break;
+	case SKEP_RET_DYNPTR_MEM_OR_NULL:
+		skep_v_reg_zero_ptr(r0, V_MEM);
+		r0->flags = V_MAYBE_NULL;
+		r0->mem_size = (uint32_t)c->mem_size;
+		r0->dynptr = c->dynptr;
+		r0->ref = c->ref;
 		break;
 	case SKEP_RET_SOCKET_OR_NULL:
 	case SKEP_RET_SOCK_COMMON_OR_NULL:
@@ -452,7 +471,7 @@ int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 		return err;
 	if (c.id == BPF_FUNC_tail_call)
 		return env->cur->curframe ? return_early(env, false, next) : 0;
-	if (c.row->flags & SKEP_HELPER_CHANGES_PKT) {
+	if (c.row->flags & SKEP_HELPER_CHANGES_PKT || c.moves_pkt) {
 		skep_v_invalidate_pkts(env);
 		return env->err;
 	}

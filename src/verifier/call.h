@@ -22,6 +22,9 @@ struct vcall {
 	uint64_t mem_size; /* ALLOC_SIZE */
 	uint64_t max_size; /* largest value of the last size argument */
 	uint32_t subprog; /* callback */
+	uint32_t dynptr; /* id of the dynptr that memory comes from */
+	bool dynptr_release; /* what is given back is a dynptr */
+	bool moves_pkt; /* this call changes the packet */
 	uint32_t btf_id; /* type of the per-CPU variable */
 	int64_t const_key; /* constant key of an array, -1 */
 };

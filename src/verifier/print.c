@@ -9,6 +9,7 @@
 
 #include "btf/btf.h"
 #include "isa/isa.h"
+#include "verifier/dynptr.h"
 
 static const char *const type_names[V_NTYPES] = {
 	[V_NOT_INIT] = "?",
@@ -28,6 +29,7 @@ static const char *const type_names[V_NTYPES] = {
 	[V_MEM] = "mem",
 	[V_FUNC] = "func",
 	[V_PERCPU] = "percpu_ptr_",
+	[V_DYNPTR] = "dynptr_ptr",
 };
 
 const char *skep_v_type_name(const struct vreg *r, char buf[64])
@@ -182,10 +184,26 @@ static void put_reg(struct venv *env, const struct vframe *f, const struct vreg 
 	skep_v_log(env, ")");
 }
 
+static void put_dynptr(struct venv *env, unsigned spi, const struct vreg *r)
+{
+	skep_v_log(env, " fp%d=dynptr_%s(", -8 * (int)(spi + 1), skep_v_dynptr_name(r->dyn));
+	if (r->id)
+		skep_v_log(env, "id=%u", r->id);
+	if (r->ref)
+		skep_v_log(env, "%sref_id=%u", r->id ? "," : "", r->ref);
+	/* The kernel prints the mark of the first slot under this name. */
+	if (r->dyn & V_DYN_FIRST)
+		skep_v_log(env, "%sdynptr_id=1", r->id || r->ref ? "," : "");
+	skep_v_log(env, ")");
+}
+
 void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t frame, bool all)
 {
-	static const char kinds[] = {
-		[V_INVALID] = '?', [V_SPILL] = 'r', [V_MISC] = 'm', [V_ZERO] = '0'};
+	static const char kinds[] = {[V_INVALID] = '?',
+				     [V_SPILL] = 'r',
+				     [V_MISC] = 'm',
+				     [V_ZERO] = '0',
+				     [V_DYNPTR_SLOT] = 'd'};
 	const struct vframe *f = st->frame[frame];
 	const char *sep = " refs=";
 
@@ -211,7 +229,12 @@ void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t fram
 		text[8] = 0;
 		if (!valid || (!all && !(env->scratched_slots & 1ull << i)))
 			continue;
-		if (s->kind[7] == V_SPILL) {
+		if (s->kind[7] == V_DYNPTR_SLOT) {
+			/* Printed once, where it begins. */
+			if (i + 1 < f->stack->n)
+				put_dynptr(env, i + 1, &f->stack->slot[i + 1].reg);
+			i++;
+		} else if (s->kind[7] == V_SPILL) {
 			text[strcspn(text, "r")] = 0;
 			skep_v_log(env, " fp%d=%s", -8 * (int)(i + 1), text);
 			put_reg(env, f, &s->reg, st->pslot[frame] & 1ull << i);

@@ -76,8 +76,9 @@ static bool reg_safe(struct venv *env, const struct vreg *o, const struct vreg *
 	case V_MAP_KEY:
 	case V_MEM:
 		return o->off == c->off && o->aux == c->aux && o->inner == c->inner &&
-		       o->map_uid == c->map_uid && skep_scalar_within(&o->s, &c->s) &&
-		       same_id(env, o->id, c->id) && same_id(env, o->ref, c->ref);
+		       o->dynptr == c->dynptr && o->map_uid == c->map_uid &&
+		       skep_scalar_within(&o->s, &c->s) && same_id(env, o->id, c->id) &&
+		       same_id(env, o->ref, c->ref);
 	case V_PKT:
 	case V_PKT_META:
 		return o->range <= c->range && o->off == c->off && same_id(env, o->id, c->id) &&
@@ -139,6 +140,9 @@ static bool stack_safe(struct venv *env, const struct vstate *old, const struct 
 			if (so->kind[k] == V_MISC && sc->kind[k] == V_ZERO)
 				continue;
 			if (so->kind[k] != sc->kind[k])
+				return false;
+			if (k == 7 && so->kind[k] == V_DYNPTR_SLOT &&
+			    (so->reg.dyn != sc->reg.dyn || !same_id(env, so->reg.ref, sc->reg.ref)))
 				return false;
 			if (k == 7 && so->kind[k] == V_SPILL &&
 			    !reg_safe(env, &so->reg, &sc->reg, precise, ex))

@@ -3,6 +3,7 @@
  * The stack: eight-byte slots whose bytes are invalid, zero, some data, or part
  * of a spilled register.
  */
+#include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
 #include <string.h>
@@ -115,6 +116,20 @@ static int bad_read(struct venv *env, int r, int64_t off, int i, int size)
 {
 	return skep_v_refuse(env, EACCES, W_UNINIT, r,
 			     "invalid read from stack off %d+%d size %d\n", (int)off, i, size);
+}
+
+static int bad_read_var(struct venv *env, const struct vreg *reg, int r, int i, int size)
+{
+	char buf[64];
+
+	return skep_v_refuse(env, EACCES, W_UNINIT, r,
+			     "invalid read from stack R%d var_off %s+%d size %d\n", r,
+			     skep_v_tnum(reg->s.bits, buf), i, size);
+}
+
+static bool unreadable(const struct venv *env, uint8_t kind)
+{
+	return (kind == V_INVALID && !env->priv) || kind == V_DYNPTR_SLOT;
 }
 
 /* What bytes [min, end) give when they are no register: zero or any number. */
@@ -240,8 +255,8 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 			env->scratched_slots |= 1ull << ((-i - 1) / 8);
 			if (k == V_SPILL && !v_is_scalar(&s->reg) && !env->priv)
 				return bad_read(env, r, at.min, (int)(i - at.min), size);
-			if (k == V_INVALID && !env->priv)
-				return bad_read(env, r, at.min, (int)(i - at.min), size);
+			if ((k == V_INVALID && !env->priv) || k == V_DYNPTR_SLOT)
+				return bad_read_var(env, &reg, r, (int)(i - at.min), size);
 		}
 		err = skep_v_live_read(env, frame, slots(at.min, at.max - at.min + size));
 		return err ? err : load_bytes(env, frame, at.min, at.max + size, value);
@@ -256,7 +271,7 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 			return err;
 	} else {
 		for (int i = 0; i < size; i++)
-			if (*kind_at(env, frame, at.min + i) == V_INVALID && !env->priv)
+			if (unreadable(env, *kind_at(env, frame, at.min + i)))
 				return bad_read(env, r, at.min, i, size);
 		if (value >= 0)
 			err = load_bytes(env, frame, at.min, at.min + size, value);
@@ -292,6 +307,12 @@ static int write_var(struct venv *env, const struct vreg *ptr, int r, int off,
 			"R%d variable offset stack access prohibited for !root, var_off=%s "
 			"off=%d\n",
 			r, skep_v_tnum(ptr->s.bits, buf), off);
+	for (int64_t i = at->min; i < at->max + size; i++) {
+		int err = skep_v_dynptr_overwrite(env, frame, (uint32_t)((-i - 1) / 8));
+
+		if (err)
+			return err;
+	}
 	for (int64_t i = at->min; i < at->max + size; i++) {
 		struct vslot *s = slot_at(env, frame, i);
 		uint8_t *k = kind_at(env, frame, i);
@@ -344,6 +365,10 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 	if (!env->priv && spilled(s) && !v_is_scalar(&s->reg) && size != 8)
 		return skep_v_refuse(env, EACCES, W_LEAK, -1,
 				     "attempt to corrupt spilled pointer on stack\n");
+	err = skep_v_dynptr_overwrite(env, frame, (uint32_t)((-at.min - 1) / 8));
+	if (err)
+		return err;
+	s = slot_at(env, frame, at.min);
 	if (size == 8 || (aligned && size == 8)) {
 		err = skep_v_live_write(env, frame, 1ull << ((-at.min - 1) / 8));
 		if (err)
@@ -427,8 +452,15 @@ int skep_v_stack_helper(struct venv *env, int r, int size, enum vacc acc, bool z
 		/* Which bytes will be written is not known: they must all be initialised before. */
 		uninit = false;
 	}
-	if (uninit)
+	if (uninit) {
+		for (int64_t i = at.min; i < at.max + size; i++)
+			if (*kind_at(env, frame, i) == V_DYNPTR_SLOT)
+				return skep_v_refuse(env, EACCES, W_TYPE, r,
+						     "potential write to dynptr at off=%d "
+						     "disallowed\n",
+						     (int)i);
 		return 0; /* the caller stores into it afterwards */
+	}
 	for (int64_t i = at.min; i < at.max + size; i++) {
 		struct vslot *s = slot_at(env, frame, i);
 		uint8_t *k = kind_at(env, frame, i);

@@ -52,6 +52,7 @@ enum vtype {
 	V_MEM,
 	V_FUNC,
 	V_PERCPU, /* a per-CPU variable: what bpf_per_cpu_ptr takes */
+	V_DYNPTR, /* a dynptr that somebody else made; in a slot: the dynptr itself */
 	V_NTYPES,
 };
 
@@ -77,9 +78,11 @@ struct vreg {
 		int32_t range; /* packet pointers: bytes known to be there */
 		uint32_t mem_size; /* MEM */
 		uint32_t subprog; /* FUNC */
+		uint32_t dyn; /* DYNPTR: its kind, V_DYN_FIRST (dynptr.h) */
 		uint32_t btf_id; /* PERCPU: type, in skep's BTF */
 		uint32_t aux; /* all of them, for comparing */
 	};
+	uint32_t dynptr; /* MEM: id of the dynptr that it is a slice of */
 	const struct skep_map *inner; /* map found in map `map`, when not that map itself */
 	uint32_t map_uid; /* which lookup of an inner map it came from */
 	uint32_t id; /* equal ids: same value (scalars), same lookup (or null) */
@@ -90,11 +93,11 @@ struct vreg {
 };
 
 /* What a byte of the stack holds. */
-enum vkind { V_INVALID, V_SPILL, V_MISC, V_ZERO };
+enum vkind { V_INVALID, V_SPILL, V_MISC, V_ZERO, V_DYNPTR_SLOT };
 
 /* Eight bytes; kind[k] is the byte at fp - 8 * slot - k - 1. */
 struct vslot {
-	struct vreg reg; /* valid if kind[7] is V_SPILL */
+	struct vreg reg; /* valid if kind[7] is V_SPILL, or an object of the stack */
 	uint8_t kind[8];
 };
 
@@ -419,6 +422,7 @@ void skep_v_print_insn_state(struct venv *env, const struct vstate *st, uint32_t
 void skep_v_print_insn(struct venv *env, uint32_t insn);
 void skep_v_print_line(struct venv *env, uint32_t insn);
 const char *skep_v_type_name(const struct vreg *r, char buf[64]);
+const char *skep_v_dynptr_name(uint32_t dyn);
 const char *skep_v_tnum(struct skep_tnum t, char buf[64]);
 
 /* ---- step.c ---- */
