@@ -448,9 +448,50 @@ static void test_unprivileged(void **state)
 	close_side(&s);
 }
 
+/* Every hole is closed, and closed as the running kernel closed it. */
+static void test_holes(void **state)
+{
+	struct side k = {0}, s = {0};
+	char mk[256], ms[256];
+	unsigned n = 0, compared = 0, open = 0;
+
+	(void)state;
+	assert_int_equal(skep_open(&s.skep, NULL), 0);
+	open_side(&s);
+	open_side(&k);
+	for (const struct vhole *h = vholes; h->cve; h++, n++) {
+		struct vcase c = h->c;
+		bool refused = h->message || h->refused;
+
+		c.name = h->cve;
+		load(&s, &c);
+		last_line(s.log, ms, sizeof(ms));
+		if (!s.ret == refused || (h->message && strcmp(ms, h->message))) {
+			print_message("%s (%s): %s: %s\n", h->cve, h->what, strerror((int)-s.ret),
+				      ms);
+			open++;
+		}
+		if (!k.on)
+			continue;
+		load(&k, &c);
+		last_line(k.log, mk, sizeof(mk));
+		compared++;
+		if (k.ret != s.ret || (k.ret && strcmp(mk, ms))) {
+			print_message("%s: kernel %s: %s, skep %s: %s\n", h->cve,
+				      strerror((int)-k.ret), mk, strerror((int)-s.ret), ms);
+			open++;
+		}
+	}
+	close_side(&k);
+	close_side(&s);
+	print_message("%u holes, %u compared with the kernel\nran: holes %u\n", n, compared, n);
+	assert_int_equal(open, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_holes),
 		cmocka_unit_test(test_unprivileged),
 		cmocka_unit_test(test_against_kernel),
 	};

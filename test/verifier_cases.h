@@ -35,4 +35,13 @@ struct vcase {
 extern const struct vcase vcases[];
 extern const struct vcase vcases_dyn[]; /* may_goto, dynptrs, timers, iterators */
 
+/* A hole that the kernel's verifier once had. */
+struct vhole {
+	const char *cve, *what;
+	struct vcase c;
+	const char *message; /* the last one, of the refusal; NULL: it is accepted, or */
+	bool refused; /* it is refused with a text that says what differs between runs */
+};
+extern const struct vhole vholes[]; /* ends with a NULL name */
+
 #endif
