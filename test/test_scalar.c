@@ -412,5 +412,6 @@ int main(void)
 		cmocka_unit_test(test_random),
 	};
 
+	cmocka_set_test_filter(getenv("SKEP_TEST_ONLY"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

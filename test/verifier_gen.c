@@ -201,6 +201,60 @@ static int bound(struct gen *g, int r, int32_t limit)
 	}
 }
 
+/* Takes register r's value another way round: what is known of it must go the same way. */
+static void detour(struct gen *g, int r)
+{
+	int other = (r + 1 + (int)rnd(g, 4)) % 6, off = -120 - 8 * (int)rnd(g, 3);
+	int32_t k = (int32_t)rnd(g, 64);
+
+	switch (rnd(g, 10)) {
+	case 0:
+		MOVX(other, r);
+		MOVK(r, 1000);
+		MOVX(r, other);
+		break;
+	case 1:
+		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, r, off, 0);
+		MOVK(r, 1000);
+		emit(g, BPF_LDX | BPF_DW | BPF_MEM, r, 10, off, 0);
+		break;
+	case 2:
+		emit(g, BPF_STX | BPF_W | BPF_MEM, 10, r, off, 0);
+		emit(g, BPF_LDX | BPF_W | BPF_MEM, r, 10, off, 0);
+		break;
+	case 3: /* out of the sum of two */
+		MOVK(other, k);
+		ADDX(r, other);
+		emit(g, BPF_ALU64 | BPF_SUB | BPF_X, r, other, 0, 0);
+		break;
+	case 4:
+		ADDK(r, k);
+		ADDK(r, -k);
+		break;
+	case 5:
+		emit(g, BPF_ALU | BPF_MOV | BPF_X, r, r, 0, 0);
+		break;
+	case 6:
+		MOVX(other, r);
+		emit(g, BPF_ALU64 | BPF_NEG, r, 0, 0, 0);
+		emit(g, BPF_ALU64 | BPF_NEG, r, 0, 0, 0);
+		break;
+	case 7: /* a part of what was stored is replaced */
+		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, r, off, 0);
+		emit(g, BPF_ST | (rnd(g, 2) ? BPF_B : BPF_H) | BPF_MEM, 10, 0,
+		     off + 2 * (int)rnd(g, 4), value(g));
+		emit(g, BPF_LDX | BPF_DW | BPF_MEM, r, 10, off, 0);
+		break;
+	case 8: /* equal to another number */
+		MOVX(other, rnd(g, 2) ? 8 : 9);
+		emit(g, BPF_JMP | BPF_JNE | BPF_X, other, r, 1, 0);
+		MOVX(r, other);
+		break;
+	default:
+		break;
+	}
+}
+
 /* Loads or stores size bytes at base + idx + off, for either kind of memory. */
 static void touch(struct gen *g, int base, int size, int off)
 {
@@ -258,6 +312,101 @@ static void index_map(struct gen *g)
 	MOVK(7, 0);
 }
 
+/* The index is one number or another, depending on what happened; both may be fine. */
+static void joined(struct gen *g)
+{
+	int size = 1 << rnd(g, 4), idx = (int)rnd(g, 6), j = -1;
+	int32_t fine = (int32_t)rnd(g, (uint32_t)(GEN_VALUE - size + 1));
+	int32_t other = rnd(g, 2) ? (int32_t)rnd(g, (uint32_t)(GEN_VALUE - size + 1)) : value(g);
+	uint32_t branch = 0, times = 1 + rnd(g, 2);
+
+	if (rnd(g, 3))
+		MOVK(idx, fine);
+	else
+		MOVX(idx, num(g));
+	while (times--) {
+		branch = any_jump(g, 8 + (int)rnd(g, 2));
+		if (rnd(g, 3))
+			MOVK(idx, other);
+		else
+			MOVX(idx, num(g));
+		patch(g, branch);
+		detour(g, idx);
+	}
+	/* Something in between, so that states are remembered. */
+	for (int i = (int)rnd(g, 4); i > 0; i--) {
+		branch = any_jump(g, 8 + (int)rnd(g, 2));
+		MOVX(9, 8);
+		patch(g, branch);
+	}
+	if (!rnd(g, 3))
+		j = bound(g, idx, GEN_VALUE - size);
+	detour(g, idx);
+	map_value(g, 7, g->array, 0);
+	ADDX(7, idx);
+	touch(g, 7, size, 0);
+	if (j >= 0)
+		patch(g, (uint32_t)j);
+	MOVK(7, 0);
+	refill(g);
+}
+
+/* Two copies, one of them changed; what is learnt of one holds for the other only if not. */
+static void linked(struct gen *g)
+{
+	static const uint8_t ops[] = {BPF_NEG, BPF_ADD, BPF_SUB, BPF_XOR, BPF_RSH,
+				      BPF_MUL, BPF_END, BPF_OR,  BPF_AND};
+	int a = (int)rnd(g, 3), b = 3 + (int)rnd(g, 3), size = 1 << rnd(g, 4), j;
+	uint8_t op = ops[rnd(g, sizeof(ops))];
+	int32_t k = 1 + (int32_t)rnd(g, 12);
+
+	MOVX(a, 8);
+	if (rnd(g, 2))
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, a, 0, 0, value(g));
+	if (rnd(g, 3))
+		MOVX(b, a);
+	else
+		emit(g, BPF_ALU | BPF_MOV | BPF_X, b, a, 0, 0);
+	if (op == BPF_END)
+		emit(g, BPF_ALU | op | BPF_TO_BE, b, 0, 0, 16 << rnd(g, 3));
+	else
+		emit(g, (rnd(g, 3) ? BPF_ALU64 : BPF_ALU) | op | BPF_K, b, 0, 0,
+		     op == BPF_NEG ? 0 : k);
+	if (rnd(g, 2))
+		detour(g, b);
+	j = bound(g, rnd(g, 4) ? a : b, GEN_VALUE - size);
+	map_value(g, 7, g->array, 0);
+	ADDX(7, rnd(g, 4) ? b : a);
+	touch(g, 7, size, 0);
+	if (j >= 0)
+		patch(g, (uint32_t)j);
+	MOVK(7, 0);
+	refill(g);
+}
+
+/* Two lookups; only one is checked, or each by itself. */
+static void lookups(struct gen *g)
+{
+	int size = 1 << rnd(g, 4), first = (int)rnd(g, 2);
+	uint32_t j;
+
+	for (int i = 0; i < 2; i++) {
+		emit(g, BPF_STX | BPF_W | BPF_MEM, 10, 8, -4, 0);
+		MOVX(2, 10);
+		ADDK(2, -4);
+		map_ptr(g, 1, rnd(g, 2) ? g->hash : g->array);
+		CALL(BPF_FUNC_map_lookup_elem);
+		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, 0, -80 - 8 * i, 0);
+	}
+	emit(g, BPF_LDX | BPF_DW | BPF_MEM, 1, 10, -80 - 8 * first, 0);
+	j = jump(g, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0);
+	emit(g, BPF_LDX | BPF_DW | BPF_MEM, 7, 10, -80 - 8 * (rnd(g, 4) ? first : !first), 0);
+	touch(g, 7, size, 0);
+	patch(g, j);
+	MOVK(7, 0);
+	refill(g);
+}
+
 static void lookup(struct gen *g)
 {
 	int size = 1 << rnd(g, 4);
@@ -277,6 +426,8 @@ static void lookup(struct gen *g)
 		return;
 	}
 	MOVX(7, 0);
+	if (!rnd(g, 10))
+		ADDK(7, 4 * (int)rnd(g, 4));
 	if (rnd(g, 4))
 		j = jump(g, BPF_JMP | BPF_JEQ | BPF_K, rnd(g, 2) ? 0 : 7, 0, 0);
 	else {
@@ -289,10 +440,26 @@ static void lookup(struct gen *g)
 	refill(g);
 }
 
+/* Moves the packet pointer after it was compared with the end. */
+static void move(struct gen *g, int how)
+{
+	if (how == 0) {
+		MOVX(1, 8);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 1, 0, 0, 7);
+		ADDX(7, 1);
+	} else if (how == 1) {
+		MOVX(1, 8);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 1, 0, 0, 3);
+		emit(g, BPF_ALU64 | BPF_SUB | BPF_X, 7, 1, 0, 0);
+	} else if (how == 2) {
+		ADDK(7, (int32_t)rnd(g, 5) - 2);
+	}
+}
+
 static void packet(struct gen *g)
 {
 	static const uint8_t ops[] = {BPF_JGT, BPF_JGE, BPF_JLT, BPF_JLE};
-	int len = 1 + (int)rnd(g, 24), size = 1 << rnd(g, 4), j = -1;
+	int len = 1 + (int)rnd(g, 24), size = 1 << rnd(g, 4), j = -1, moved;
 	uint8_t op = ops[rnd(g, 4)];
 	bool swap = rnd(g, 2), flip;
 	uint32_t over;
@@ -309,6 +476,7 @@ static void packet(struct gen *g)
 	}
 	MOVX(4, 7);
 	ADDK(4, len);
+	moved = rnd(g, 8) ? -1 : (int)rnd(g, 3);
 	/* Which way is it in the packet? pkt > end: fall through. */
 	flip = (op == BPF_JLT || op == BPF_JLE) != swap;
 	over = jump(g, BPF_JMP | op | BPF_X, swap ? 3 : 4, swap ? 4 : 3, 0);
@@ -318,9 +486,11 @@ static void packet(struct gen *g)
 		uint32_t end = jump(g, BPF_JMP | BPF_JA, 0, 0, 0);
 
 		patch(g, over);
+		move(g, moved);
 		touch(g, 7, size, len - size + !rnd(g, 8));
 		patch(g, end);
 	} else {
+		move(g, moved);
 		touch(g, 7, size, len - size + !rnd(g, 8));
 		if (rnd(g, 2))
 			touch(g, 4, size, -size);
@@ -334,9 +504,9 @@ static void packet(struct gen *g)
 
 static void stack(struct gen *g)
 {
-	int size = 1 << rnd(g, 4), off = -40 - 8 * (int)rnd(g, 8), j;
+	int size = 1 << rnd(g, 4), off = -40 - 8 * (int)rnd(g, 8), j, k;
 
-	switch (rnd(g, 4)) {
+	switch (rnd(g, 6)) {
 	case 0: /* spill and fill, of equal or other size */
 		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, num(g), off, 0);
 		touch(g, 10, size, off);
@@ -353,6 +523,60 @@ static void stack(struct gen *g)
 		touch(g, 5, size, (int)rnd(g, GEN_VALUE - 7));
 		MOVK(5, 1);
 		MOVK(7, 0);
+		break;
+	case 3: /* an index rests there while something may be written over it */
+		k = -120 - 8 * (int)rnd(g, 3);
+		MOVX(5, 8);
+		j = bound(g, 5, GEN_VALUE - size);
+		for (int i = 0; i < 3; i++)
+			emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, 5, -136 + 8 * i, 0);
+		MOVX(4, 9);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 4, 0, 0, 15);
+		if (rnd(g, 2)) {
+			MOVX(3, 10);
+			ADDK(3, -136);
+			ADDX(3, 4);
+			emit(g, BPF_STX | (rnd(g, 2) ? BPF_B : BPF_H) | BPF_MEM, 3,
+			     num(g) == 3 ? 8 : 9, 0, 0);
+		} else {
+			MOVX(1, 6);
+			MOVK(2, (int32_t)rnd(g, 8));
+			MOVX(3, 10);
+			ADDK(3, -136 + 8 * (int)rnd(g, 2));
+			MOVK(4, 1 + (int32_t)rnd(g, 8));
+			CALL(BPF_FUNC_xdp_load_bytes);
+		}
+		emit(g, BPF_LDX | BPF_DW | BPF_MEM, 5, 10, k, 0);
+		map_value(g, 7, g->array, 0);
+		ADDX(7, 5);
+		touch(g, 7, size, 0);
+		if (j >= 0)
+			patch(g, (uint32_t)j);
+		MOVK(7, 0);
+		refill(g);
+		break;
+	case 4: /* a number is narrowed on its way through the stack */
+		MOVX(5, num(g));
+		if (rnd(g, 2))
+			emit(g, BPF_ALU64 | BPF_AND | BPF_K, 5, 0, 0, value(g));
+		emit(g, BPF_STX | (rnd(g, 2) ? BPF_DW : BPF_W) | BPF_MEM, 10, 5, off, 0);
+		k = 1 << rnd(g, 4);
+		emit(g,
+		     BPF_LDX |
+			     (k == 1   ? BPF_B
+			      : k == 2 ? BPF_H
+			      : k == 4 ? BPF_W
+				       : BPF_DW) |
+			     (k < 8 && !rnd(g, 3) ? BPF_MEMSX : BPF_MEM),
+		     4, 10, off + k * (rnd(g, 3) ? 0 : (int)rnd(g, 8u / (unsigned)k)), 0);
+		j = bound(g, rnd(g, 2) ? 4 : 5, GEN_VALUE - size);
+		map_value(g, 7, g->array, 0);
+		ADDX(7, rnd(g, 2) ? 4 : 5);
+		touch(g, 7, size, 0);
+		if (j >= 0)
+			patch(g, (uint32_t)j);
+		MOVK(7, 0);
+		refill(g);
 		break;
 	default: /* variable offset */
 		for (int i = 0; i < 4; i++)
@@ -435,9 +659,20 @@ static void helper(struct gen *g)
 		j = jump(g, BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 0);
 		MOVX(7, 0);
 		touch(g, 7, 1 << rnd(g, 4), (int)rnd(g, 10));
-		MOVX(1, 7);
-		MOVK(2, 1);
-		CALL(BPF_FUNC_ringbuf_discard);
+		if (!rnd(g, 12)) {
+			patch(g, any_jump(g, 8)); /* nothing depends on it */
+		} else if (!rnd(g, 6)) {
+			uint32_t over = any_jump(g, 8);
+
+			MOVX(1, 7);
+			MOVK(2, 1);
+			CALL(BPF_FUNC_ringbuf_discard);
+			patch(g, over);
+		} else {
+			MOVX(1, 7);
+			MOVK(2, 1);
+			CALL(BPF_FUNC_ringbuf_discard);
+		}
 		patch(g, j);
 		break;
 	case 3:
@@ -481,7 +716,7 @@ static void statements(struct gen *g, int n)
 {
 	g->depth++;
 	while (n-- > 0 && g->n < GEN_MAX - 256)
-		switch (rnd(g, g->depth > 3 ? 10 : 16)) {
+		switch (rnd(g, g->depth > 3 ? 13 : 19)) {
 		case 0:
 		case 1:
 		case 2:
@@ -507,14 +742,23 @@ static void statements(struct gen *g, int n)
 			helper(g);
 			break;
 		case 10:
+			joined(g);
+			break;
 		case 11:
+			linked(g);
+			break;
 		case 12:
-			branch(g);
+			lookups(g);
 			break;
 		case 13:
+		case 14:
+		case 15:
+			branch(g);
+			break;
+		case 16:
 			loop(g);
 			break;
-		case 14:
+		case 17:
 			call_sub(g);
 			break;
 		default:

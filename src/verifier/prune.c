@@ -264,6 +264,8 @@ static int clean(struct venv *env, struct vstate *st)
 
 static int clean_all(struct venv *env, struct vstate *list, uint32_t insn)
 {
+	if (env->watch && env->watch->exact)
+		return 0;
 	for (struct vstate *st = list; st; st = st->next) {
 		int err;
 

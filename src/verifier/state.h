@@ -263,7 +263,7 @@ enum vwhy { /* classes of faults, for the explanation (explain.c) */
 };
 
 /* For tests, which set it in struct skep: sees each state before its instruction is
- * walked. exact: all numbers count when states are compared, so that every
+ * walked. exact: all numbers and slots count when states are compared, so that every
  * state that a run can be in lies in one that was walked. */
 struct skep_verify_watch {
 	void (*state)(void *arg, const struct venv *env, const struct vstate *st, uint32_t insn);
