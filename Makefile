@@ -3,7 +3,7 @@
 #   make            the command, the libraries, the manual pages
 #   make run        the main job, on real packets (installs what it misses)
 #   make test       all tests (installs what it misses)
-#   make bench | fuzz | judge | lint | install | clean
+#   make bench | fuzz | judge | faults | lint | install | clean
 #   make SAN=address,undefined | SAN=thread    a sanitizer build, in a folder of its own
 #
 # Sources are found by folder: a new file needs no line here.
@@ -66,7 +66,7 @@ BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 -I/usr/include/$(shell $(CC) -pr
 APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
 APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
 
-.PHONY: all objs tests benches run test bench fuzz judge lint install clean deps
+.PHONY: all objs tests benches run test bench fuzz judge faults lint install clean deps
 all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(BUILD)/skep $(BUILD)/libskep-preload.so $(APP_BIN) $(BUILD)/skep.pc
 objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC)) $(PRELOAD_OBJ)
 tests: $(TESTS)
@@ -248,6 +248,14 @@ judge: DEPS := build judge
 judge: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@scripts/judge.sh $(BUILD) $(SUITES)
+
+# Does the harness find what is wrong? Plants faults in a copy of the tree, one on at a time.
+FAULTS := $(BUILD)/faults
+faults: DEPS := build test
+faults: deps
+	@scripts/plant.py test/faults/list $(FAULTS) >$(FAULTS).txt || { cat $(FAULTS).txt; exit 1; }
+	@$(MAKE) --no-print-directory -C $(FAULTS) -j$(JOBS) WARN= build/test/test_scalar build/test/test_soundness build/test/test_exec
+	@test/faults/run.sh $(FAULTS)/build
 
 lint: DEPS := lint
 lint: deps

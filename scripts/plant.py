@@ -43,7 +43,7 @@ __attribute__((constructor)) static void choose(void)
 			skep_fault_on = (int)i + 1;
 	if (want && !skep_fault_on) {
 		fprintf(stderr, "no fault is called '%%s'\\n", want);
-		exit(2);
+		exit(99);
 	}
 }
 """
@@ -73,12 +73,13 @@ def pattern(lines):
 
 def find(text, before, old):
     """Where old stands in text, behind before; None unless exactly once."""
-    full = (pattern(before) + r"[\s\\]+" if before else "") + "(" + pattern(old) + ")"
+    full = (pattern(before) + r"[\s\\]*" if before else "") + "(" + pattern(old) + ")"
     hits = [m.span(1) for m in re.finditer(full, text)]
     return hits[0] if len(hits) == 1 else None
 
 
 def main(list_path, dest):
+    os.makedirs(dest, exist_ok=True)
     faults, bad = parse(list_path), 0
     for part in ("src", "include", "test", "Makefile"):
         if os.path.isdir(part):
@@ -100,7 +101,7 @@ def main(list_path, dest):
         # A ranges' macro goes on over lines: what stands inside must not end one.
         flat = old.replace("\\\n", " ").replace("\n", " ")
         if old.rstrip().endswith((";", "}")):
-            made = f"if (skep_fault({n})) {{ {new} }} else {{ {flat} }}"
+            made = f"{{ if (skep_fault({n})) {{ {new} }} else {{ {flat} }} }}"
         else:
             made = f"(skep_fault({n}) ? ({new}) : ({flat}))"
         edits.setdefault(f["file"], []).append((span, made))

@@ -695,5 +695,6 @@ int main(void)
 		cmocka_unit_test(test_tail_calls),
 	};
 
+	cmocka_set_test_filter(getenv("SKEP_TEST_ONLY"));
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -62,7 +62,7 @@ struct soundness {
 	bool overflow;
 	struct skep_xdp xdp;
 	uint32_t last;
-	uint64_t rng, checks, slot_checks, faults;
+	uint64_t rng, runs, checks, slot_checks, faults;
 	char why[256];
 };
 
@@ -319,6 +319,7 @@ static void run(struct soundness *t, int fd, unsigned times, bool steps)
 	s.checker.step = steps ? check_step : NULL;
 	s.checker.step_arg = t;
 	while (times-- && !t->why[0]) {
+		t->runs++;
 		uint32_t len = (uint32_t)next(t) % 64;
 
 		fill_maps(t);
@@ -398,13 +399,13 @@ static void test_accepted_is_safe(void **state)
 		if (t->why[0])
 			fail_msg("seed %llu: %s", (unsigned long long)seed, t->why);
 	}
-	print_message(
-		"seeds %llu to %llu: %llu programs, %llu accepted, %llu compared with the states "
-		"walked (%llu instructions, %llu stack slots)\n",
-		(unsigned long long)first, (unsigned long long)seed,
-		(unsigned long long)(seed - first), (unsigned long long)accepted,
-		(unsigned long long)inside, (unsigned long long)t->checks,
-		(unsigned long long)t->slot_checks);
+	print_message("seeds %llu to %llu: %llu programs, %llu accepted, %llu runs, %llu compared "
+		      "with the states "
+		      "walked (%llu instructions, %llu stack slots)\n",
+		      (unsigned long long)first, (unsigned long long)seed,
+		      (unsigned long long)(seed - first), (unsigned long long)accepted,
+		      (unsigned long long)t->runs, (unsigned long long)inside,
+		      (unsigned long long)t->checks, (unsigned long long)t->slot_checks);
 	assert_true(accepted > 0);
 	assert_true(inside > 0);
 	close(t->gen.array);

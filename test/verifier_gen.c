@@ -292,7 +292,7 @@ static void refill(struct gen *g)
 
 static void index_map(struct gen *g)
 {
-	int size = 1 << rnd(g, 4), off = (int)rnd(g, 8), idx = 5, j;
+	int size = 1 << rnd(g, 4), off = rnd(g, 16) ? (int)rnd(g, 8) : -(int)rnd(g, 5), idx = 5, j;
 	int32_t limit = GEN_VALUE - size - off;
 
 	MOVX(idx, num(g));
@@ -312,6 +312,194 @@ static void index_map(struct gen *g)
 	MOVK(7, 0);
 }
 
+/* Something that does nothing, so that states are remembered and compared. */
+static void between(struct gen *g)
+{
+	for (int i = (int)rnd(g, 4); i > 0; i--) {
+		uint32_t j = any_jump(g, 8 + (int)rnd(g, 2));
+
+		emit(g, BPF_ST | BPF_W | BPF_MEM, 10, 0, -4, 1);
+		patch(g, j);
+	}
+}
+
+/* On one of two ways register r becomes v. */
+static void or_else(struct gen *g, int r, int32_t v)
+{
+	uint32_t j = any_jump(g, 8);
+
+	MOVK(r, v);
+	patch(g, j);
+	between(g);
+}
+
+static int32_t fine_or_not(struct gen *g, int size)
+{
+	return rnd(g, 2) ? (int32_t)rnd(g, (uint32_t)(GEN_VALUE - size + 1)) : value(g);
+}
+
+/* Touches the array at an index. */
+static void at_index(struct gen *g, int idx, int size, int off)
+{
+	map_value(g, 7, g->array, 0);
+	ADDX(7, idx);
+	touch(g, 7, size, off);
+	MOVK(7, 0);
+}
+
+static void sub_call(struct gen *g);
+
+/* What two ways leave differently, and what must not be forgotten where they meet. */
+static void meeting(struct gen *g)
+{
+	int size = 1 << rnd(g, 4), slot = -120 - 8 * (int)rnd(g, 2), j, k;
+	uint32_t out[3], n = 0, over;
+
+	switch (rnd(g, 7)) {
+	case 0: /* the limit of a comparison */
+		MOVX(4, 9);
+		MOVK(5, fine_or_not(g, size));
+		or_else(g, 5, fine_or_not(g, size));
+		out[n++] = jump(g, (rnd(g, 3) ? BPF_JMP : BPF_JMP32) | BPF_JGT | BPF_X, 4, 5, 0);
+		at_index(g, 4, size, 0);
+		break;
+	case 1: /* how far a packet goes */
+		k = size + (int)rnd(g, 8);
+		emit(g, BPF_LDX | BPF_W | BPF_MEM, 7, 6, offsetof(struct xdp_md, data), 0);
+		emit(g, BPF_LDX | BPF_W | BPF_MEM, 3, 6, offsetof(struct xdp_md, data_end), 0);
+		for (int i = 0; i < 2; i++) {
+			over = i ? any_jump(g, 8) : 0;
+			MOVX(4, 7);
+			ADDK(4, i || rnd(g, 2) ? k : size);
+			out[n++] = jump(g, BPF_JMP | BPF_JGT | BPF_X, 4, 3, 0);
+			if (i)
+				patch(g, over);
+		}
+		between(g);
+		touch(g, 7, size, k - size);
+		break;
+	case 2: /* whether a pointer was checked */
+		emit(g, BPF_STX | BPF_W | BPF_MEM, 10, 8, -4, 0);
+		MOVX(2, 10);
+		ADDK(2, -4);
+		map_ptr(g, 1, g->hash);
+		CALL(BPF_FUNC_map_lookup_elem);
+		MOVX(7, 0);
+		over = any_jump(g, 8);
+		out[n++] = jump(g, BPF_JMP | BPF_JEQ | BPF_K, 7, 0, 0);
+		patch(g, over);
+		MOVK(0, 0);
+		between(g);
+		if (!rnd(g, 3))
+			out[n++] = jump(g, BPF_JMP | BPF_JEQ | BPF_K, 7, 0, 0);
+		touch(g, 7, size, 0);
+		break;
+	case 3: /* which slot was written */
+		emit(g, BPF_ST | BPF_DW | BPF_MEM, 10, 0, -120, (int32_t)rnd(g, 8));
+		emit(g, BPF_ST | BPF_DW | BPF_MEM, 10, 0, -128, fine_or_not(g, size));
+		over = any_jump(g, 8);
+		emit(g, BPF_ST | BPF_DW | BPF_MEM, 10, 0, -128, fine_or_not(g, size));
+		patch(g, over);
+		between(g);
+		MOVX(7, 10);
+		ADDK(7, -120);
+		over = any_jump(g, 8);
+		MOVX(7, 10);
+		ADDK(7, -128);
+		patch(g, over);
+		emit(g, BPF_ST | BPF_DW | BPF_MEM, 7, 0, 0, (int32_t)rnd(g, 8));
+		between(g);
+		emit(g, BPF_LDX | BPF_DW | BPF_MEM, 5, 10, slot, 0);
+		at_index(g, 5, size, 0);
+		break;
+	case 4: /* zeros, over which something may be written */
+		for (int i = 0; i < 8; i++)
+			emit(g, BPF_ST | BPF_B | BPF_MEM, 10, 0, -128 + i, 0);
+		MOVX(5, 9);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 5, 0, 0, 7);
+		MOVX(7, 10);
+		ADDK(7, -128);
+		ADDX(7, 5);
+		emit(g, BPF_STX | BPF_B | BPF_MEM, 7, rnd(g, 3) ? 8 : 0, 0, 0);
+		k = (int)rnd(g, 8);
+		emit(g, BPF_LDX | BPF_B | BPF_MEM, 5, 10, -128 + k, 0);
+		at_index(g, 5, size, 0);
+		break;
+	case 5: /* a helper writes somewhere on the stack */
+		MOVX(5, 8);
+		j = bound(g, 5, GEN_VALUE - size);
+		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, 5, -120, 0);
+		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, 5, -128, 0);
+		MOVX(3, 9);
+		emit(g, BPF_ALU64 | BPF_AND | BPF_K, 3, 0, 0, 8);
+		ADDX(3, 10);
+		ADDK(3, -128);
+		MOVX(1, 6);
+		MOVK(2, (int32_t)rnd(g, 8));
+		MOVK(4, 1 + (int32_t)rnd(g, 8));
+		CALL(BPF_FUNC_xdp_load_bytes);
+		emit(g, BPF_LDX | BPF_DW | BPF_MEM, 5, 10, slot, 0);
+		at_index(g, 5, size, 0);
+		if (j >= 0)
+			patch(g, (uint32_t)j);
+		break;
+	default: /* a number that rests in the caller, or comes out of a function */
+		if (g->in_sub)
+			break;
+		MOVK(9, fine_or_not(g, size));
+		or_else(g, 9, fine_or_not(g, size));
+		emit(g, BPF_STX | BPF_DW | BPF_MEM, 10, 9, -112, 0);
+		if (rnd(g, 2))
+			MOVK(9, 0);
+		between(g);
+		sub_call(g);
+		if (rnd(g, 2))
+			MOVX(5, 0);
+		else if (rnd(g, 2))
+			MOVX(5, 9);
+		else
+			emit(g, BPF_LDX | BPF_DW | BPF_MEM, 5, 10, -112, 0);
+		at_index(g, 5, size, 0);
+		break;
+	}
+	while (n)
+		patch(g, out[--n]);
+	MOVK(7, 0);
+	refill(g);
+}
+
+/* Atomic operations, and what they give back. */
+static void atomic(struct gen *g)
+{
+	static const int ops[] = {BPF_ADD,
+				  BPF_OR,
+				  BPF_AND,
+				  BPF_XOR,
+				  BPF_ADD | BPF_FETCH,
+				  BPF_OR | BPF_FETCH,
+				  BPF_AND | BPF_FETCH,
+				  BPF_XOR | BPF_FETCH,
+				  BPF_XCHG,
+				  BPF_CMPXCHG};
+	int op = ops[rnd(g, 10)], w = rnd(g, 2) ? BPF_DW : BPF_W, size = 1 << rnd(g, 4);
+	int got = op == BPF_CMPXCHG ? 0 : 5;
+
+	MOVK(5, (int32_t)rnd(g, (uint32_t)(GEN_VALUE - size + 1)));
+	MOVK(0, (int32_t)rnd(g, 8));
+	if (rnd(g, 2)) {
+		map_value(g, 7, g->array, 0);
+		emit(g, BPF_STX | w | BPF_ATOMIC, 7, 5, 8 * (int)rnd(g, GEN_VALUE / 8), op);
+	} else {
+		emit(g, BPF_ST | BPF_DW | BPF_MEM, 10, 0, -120, fine_or_not(g, size));
+		between(g);
+		emit(g, BPF_STX | w | BPF_ATOMIC, 10, 5, -120, op);
+		if (rnd(g, 2))
+			emit(g, BPF_LDX | w | BPF_MEM, got, 10, -120, 0);
+	}
+	at_index(g, got, size, 0);
+	refill(g);
+}
+
 /* The index is one number or another, depending on what happened; both may be fine. */
 static void joined(struct gen *g)
 {
@@ -321,24 +509,19 @@ static void joined(struct gen *g)
 	uint32_t branch = 0, times = 1 + rnd(g, 2);
 
 	if (rnd(g, 3))
-		MOVK(idx, fine);
+		MOVK(idx, rnd(g, 2) ? fine : other);
 	else
 		MOVX(idx, num(g));
 	while (times--) {
 		branch = any_jump(g, 8 + (int)rnd(g, 2));
 		if (rnd(g, 3))
-			MOVK(idx, other);
+			MOVK(idx, rnd(g, 2) ? fine : other);
 		else
 			MOVX(idx, num(g));
 		patch(g, branch);
 		detour(g, idx);
 	}
-	/* Something in between, so that states are remembered. */
-	for (int i = (int)rnd(g, 4); i > 0; i--) {
-		branch = any_jump(g, 8 + (int)rnd(g, 2));
-		MOVX(9, 8);
-		patch(g, branch);
-	}
+	between(g);
 	if (!rnd(g, 3))
 		j = bound(g, idx, GEN_VALUE - size);
 	detour(g, idx);
@@ -356,18 +539,42 @@ static void linked(struct gen *g)
 {
 	static const uint8_t ops[] = {BPF_NEG, BPF_ADD, BPF_SUB, BPF_XOR, BPF_RSH,
 				      BPF_MUL, BPF_END, BPF_OR,  BPF_AND};
-	int a = (int)rnd(g, 3), b = 3 + (int)rnd(g, 3), size = 1 << rnd(g, 4), j;
+	int a = (int)rnd(g, 3), b = 3 + (int)rnd(g, 3), size = 1 << rnd(g, 4), j, way;
 	uint8_t op = ops[rnd(g, sizeof(ops))];
 	int32_t k = 1 + (int32_t)rnd(g, 12);
 
 	MOVX(a, 8);
 	if (rnd(g, 2))
 		emit(g, BPF_ALU64 | BPF_AND | BPF_K, a, 0, 0, value(g));
-	if (rnd(g, 3))
-		MOVX(b, a);
-	else
+	switch (rnd(g, 6)) {
+	case 0:
 		emit(g, BPF_ALU | BPF_MOV | BPF_X, b, a, 0, 0);
-	if (op == BPF_END)
+		break;
+	case 1:
+		emit(g, BPF_ALU64 | BPF_MOV | BPF_X, b, a, 8 << rnd(g, 3), 0);
+		op = BPF_MOV;
+		break;
+	case 2:
+	case 3: /* on one way it is another number */
+		unknown(g, b);
+		way = (int)any_jump(g, 9);
+		MOVX(b, a);
+		patch(g, (uint32_t)way);
+		between(g);
+		between(g);
+		if (rnd(g, 2)) {
+			way = (int)jump(g, BPF_JMP | BPF_JGT | BPF_K, a, 0, GEN_VALUE - size);
+			at_index(g, b, size, 0);
+			patch(g, (uint32_t)way);
+		}
+		op = BPF_MOV;
+		break;
+	default:
+		MOVX(b, a);
+	}
+	if (op == BPF_MOV)
+		;
+	else if (op == BPF_END)
 		emit(g, BPF_ALU | op | BPF_TO_BE, b, 0, 0, 16 << rnd(g, 3));
 	else
 		emit(g, (rnd(g, 3) ? BPF_ALU64 : BPF_ALU) | op | BPF_K, b, 0, 0,
@@ -695,17 +902,27 @@ static void helper(struct gen *g)
 	refill(g);
 }
 
-static void call_sub(struct gen *g)
+/* Calls the function with a number, and memory at fp-112. */
+static void sub_call(struct gen *g)
 {
-	if (g->in_sub || g->ncalls == 16)
-		return;
 	MOVX(1, 6);
 	MOVX(2, 8);
 	MOVX(3, 10);
 	ADDK(3, -112);
-	emit(g, BPF_ST | BPF_DW | BPF_MEM, 10, 0, -112, value(g));
+	if (g->ncalls == 16 || g->n >= GEN_MAX - 300) {
+		MOVK(0, 0);
+		return;
+	}
 	g->calls[g->ncalls++] = g->n;
 	emit(g, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, 0);
+}
+
+static void call_sub(struct gen *g)
+{
+	if (g->in_sub || g->ncalls == 16)
+		return;
+	emit(g, BPF_ST | BPF_DW | BPF_MEM, 10, 0, -112, value(g));
+	sub_call(g);
 	MOVX(9, 0);
 	emit(g, BPF_LDX | BPF_DW | BPF_MEM, 8, 10, -112, 0);
 	MOVK(7, 0);
@@ -716,7 +933,7 @@ static void statements(struct gen *g, int n)
 {
 	g->depth++;
 	while (n-- > 0 && g->n < GEN_MAX - 256)
-		switch (rnd(g, g->depth > 3 ? 13 : 19)) {
+		switch (rnd(g, g->depth > 3 ? 16 : 22)) {
 		case 0:
 		case 1:
 		case 2:
@@ -752,13 +969,20 @@ static void statements(struct gen *g, int n)
 			break;
 		case 13:
 		case 14:
+			meeting(g);
+			break;
 		case 15:
-			branch(g);
+			atomic(g);
 			break;
 		case 16:
+		case 17:
+		case 18:
+			branch(g);
+			break;
+		case 19:
 			loop(g);
 			break;
-		case 17:
+		case 20:
 			call_sub(g);
 			break;
 		default:
@@ -796,8 +1020,14 @@ uint32_t gen_program(struct gen *g, uint64_t seed)
 		emit(g, BPF_LDX | BPF_DW | BPF_MEM, 9, 3, 0, 0);
 		if (rnd(g, 2))
 			touch(g, 3, 8, 0);
+		if (!rnd(g, 3))
+			at_index(g, 9, 1, 0);
 		refill(g);
-		statements(g, 1 + (int)rnd(g, 3));
+		statements(g, (int)rnd(g, 4));
+		if (!rnd(g, 3)) {
+			MOVK(8, fine_or_not(g, 1));
+			or_else(g, 8, fine_or_not(g, 1));
+		}
 		MOVX(0, 8 + (int)rnd(g, 2));
 		if (rnd(g, 2))
 			emit(g, BPF_ALU64 | BPF_AND | BPF_K, 0, 0, 0, 31);
