@@ -288,6 +288,7 @@ static void test_computations(void **state)
 		uint8_t ctx[CTX];
 		int n;
 
+		alarm(30); /* what is compiled wrong may not end */
 		rnd_seed(i);
 		snprintf(what, sizeof(what), "SKEP_TEST_SEED=%llu", (unsigned long long)i);
 		n = i % 2 ? rnd_program(insns) : rnd_compiled(insns);
@@ -303,6 +304,7 @@ static void test_computations(void **state)
 		}
 		close_all(fds);
 	}
+	alarm(0);
 	report("computations");
 }
 
