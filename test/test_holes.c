@@ -127,7 +127,7 @@ static void test_divide_by_zero(void **state)
 {
 #define DIVIDE(op, shift)                                                                          \
 	"r1 = value 0 +0 ll; r1 = *(u64 *)(r1 +0); r0 = 8589934599 ll;" op " r0 >>= " shift "; "   \
-											    "exit"
+	"exit"
 	expect(*state, BPF_MAP_TYPE_ARRAY, DIVIDE("w0 %= w1;", "32"), 0);
 	expect(*state, BPF_MAP_TYPE_ARRAY, DIVIDE("w0 %= w1;", "0"), 7);
 	expect(*state, BPF_MAP_TYPE_ARRAY, DIVIDE("r0 %= r1;", "32"), 2);
