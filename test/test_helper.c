@@ -59,19 +59,20 @@ static const struct bpf_insn *call_of(uint32_t id)
 
 static bool refused_helper(const struct side *s)
 {
-	return strstr(s->log, "cannot use helper") || strstr(s->log, "invalid func");
+	return strstr(s->log, "cannot use helper") || strstr(s->log, "invalid func") ||
+	       strstr(s->log, "helper call is not allowed in probe");
 }
 
 /*
  * Where skep's rows are narrower on purpose. The kernel has these helpers in two shapes,
- * with and without a packet as their context; the row describes the one with.
+ * with and without a packet (a socket) as their context; the row describes one of them.
  */
 static bool two_shapes(uint32_t id, uint32_t type)
 {
 	uint64_t ours_too = skep_helpers[id].progs;
 
 	return (id == BPF_FUNC_get_cgroup_classid || id == BPF_FUNC_xdp_get_buff_len ||
-		id == BPF_FUNC_get_socket_cookie) &&
+		id == BPF_FUNC_get_socket_cookie || id == BPF_FUNC_sk_storage_get) &&
 	       !(ours_too & 1ull << type);
 }
 

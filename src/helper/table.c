@@ -31,6 +31,10 @@
 /* Types that look for sockets */
 #define SK_FIND (TC | T(XDP) | T(CGROUP_SKB) | T(SK_SKB) | T(CGROUP_SOCK_ADDR))
 
+/* Types with storage of their own on sockets */
+#define SK_OWN                                                                                     \
+	(TC | T(SK_MSG) | T(CGROUP_SKB) | T(CGROUP_SOCK_ADDR) | T(SOCK_OPS) | T(CGROUP_SOCKOPT))
+
 /* Types that get the helpers of networking, coarse time among them. */
 #define NETLIKE                                                                                    \
 	(T(SOCKET_FILTER) | TC | T(XDP) | T(CGROUP_SKB) | T(CGROUP_SOCK) | LWT | T(SOCK_OPS) |     \
@@ -217,6 +221,24 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	S(tcp_sock, TC | T(CGROUP_SKB) | T(SOCK_OPS) | T(CGROUP_SOCKOPT),
 	  SKEP_RET_TCP_SOCK_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
 	S(get_listener_sock, TC | T(CGROUP_SKB), SKEP_RET_SOCKET_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
+
+	/* Maps of sockets, local storages */
+	S(sk_select_reuseport, T(SK_REUSEPORT), INT, 0, CTX, MAP, KEY, NUM),
+	S(sock_map_update, T(SOCK_OPS), INT, PKT, CTX, MAP, KEY, NUM),
+	S(sock_hash_update, T(SOCK_OPS), INT, PKT, CTX, MAP, KEY, NUM),
+	S(sk_redirect_map, T(SK_SKB), INT, 0, CTX, MAP, NUM, NUM),
+	S(sk_redirect_hash, T(SK_SKB), INT, 0, CTX, MAP, KEY, NUM),
+	S(msg_redirect_map, T(SK_MSG), INT, 0, CTX, MAP, NUM, NUM),
+	S(msg_redirect_hash, T(SK_MSG), INT, 0, CTX, MAP, KEY, NUM),
+	S(sk_storage_get, SK_OWN, SKEP_RET_MAP_VALUE_OR_NULL, 0, MAP, SKEP_ARG_BTF_SOCK_COMMON,
+	  VALUE | NULLABLE, NUM),
+	S(sk_storage_delete, SK_OWN, INT, 0, MAP, SKEP_ARG_BTF_SOCK_COMMON),
+
+	/* Cgroups */
+	H(get_local_storage, T(CGROUP_SKB) | T(CGROUP_SOCK) | T(CGROUP_DEVICE) | T(SOCK_OPS) |
+	  T(CGROUP_SOCK_ADDR) | T(CGROUP_SYSCTL) | T(CGROUP_SOCKOPT), SKEP_RET_MAP_VALUE, 0, MAP, NUM),
+	H(skb_under_cgroup, TC | LWT, INT, 0, CTX, MAP, NUM),
+	H(current_task_under_cgroup, ALL, INT, BPF, MAP, NUM),
 
 	/* Where a packet goes */
 	H(redirect, SKB_RW | T(XDP), INT, 0, NUM, NUM),

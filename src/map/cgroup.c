@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "map/access.h"
+#include "map/cgroup.h"
 #include "map/types.h"
 #include "os/owner.h"
 
@@ -73,6 +74,17 @@ static int cgarray_sys_delete(struct skep_map *map, const void *key, struct skep
 	return atomic_exchange(id_of(map, i), 0) ? 0 : -ENOENT;
 }
 
+long skep_cgroup_array_has_current(struct skep_map *map, uint32_t i)
+{
+	struct skep_owner cgroup;
+
+	if (i >= map->max_entries)
+		return -E2BIG;
+	cgroup.id = atomic_load(id_of(map, i));
+	cgroup.more = atomic_load(id_of(map, i) + 1);
+	return cgroup.id ? skep_owner_in_cgroup(&cgroup) : -EAGAIN;
+}
+
 static uint64_t mem_usage(struct skep_map *map)
 {
 	return sizeof(*map) + map->data.size + map->ctl.size;
@@ -114,9 +126,31 @@ static int cgstorage_check(const union bpf_attr *attr)
 	return attr->max_entries ? -EINVAL : 0;
 }
 
+static uint64_t slot_stride(const struct skep_map *map)
+{
+	return skep_round_up(map->value_size, 128);
+}
+
 static int cgstorage_create(struct skep_map *map, const union bpf_attr *attr)
 {
-	return 0;
+	size_t size = slot_stride(map) * map->cpus;
+	int err = skep_seg_create(&map->data, SKEP_MAP_HANDLE, size);
+
+	return err ? err : skep_seg_reserve(&map->data, 0, size);
+}
+
+void *skep_cgroup_storage(struct skep_map *map, struct skep_env *env)
+{
+	return (char *)map->data.base + slot_stride(map) * env->cpu;
+}
+
+void skep_cgroup_storage_reset(const struct skep_prog *prog, struct skep_env *env)
+{
+	for (uint32_t i = 0; i < prog->nmaps; i++)
+		if (prog->maps[i]->type == BPF_MAP_TYPE_CGROUP_STORAGE ||
+		    prog->maps[i]->type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE)
+			skep_zero_racy(skep_cgroup_storage(prog->maps[i], env),
+				       prog->maps[i]->value_size);
 }
 
 /* No program can be attached to a cgroup, so there are no elements. */

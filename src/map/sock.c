@@ -59,6 +59,7 @@ static uint64_t mem_usage(struct skep_map *map)
 #define SOCKS(text, checks, btf_rule, flags)                                                       \
 	{                                                                                          \
 		.name = text, .check = checks, .create = sock_create, .lookup = skep_no_lookup,    \
+		.update = skep_no_update, .delete = skep_no_delete,                                \
 		.contains = skep_contains_nothing, .mem_usage = mem_usage, .is_inner_ok = true,    \
 		.btf = btf_rule, .flags_ok = flags                                                 \
 	}

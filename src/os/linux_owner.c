@@ -125,3 +125,30 @@ int skep_owner_socket(int fd, struct skep_owner *out)
 	*out = (struct skep_owner){cookie, 0};
 	return 0;
 }
+
+int skep_owner_in_cgroup(const struct skep_owner *cgroup)
+{
+	char text[4096], path[4096 + 32];
+	const char *line;
+	size_t root, len;
+	struct stat st;
+
+	if (read_file("/proc/thread-self/cgroup", text, sizeof(text)) <= 0)
+		return 0;
+	line = strncmp(text, "0::", 3) ? strstr(text, "\n0::") : text;
+	if (!line)
+		return 0;
+	line = strchr(line, '/');
+	len = line ? strcspn(line, "\n") : 0;
+	/* The group itself, then those above it. */
+	root = (size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup");
+	snprintf(path + root, sizeof(path) - root, "%.*s", (int)len, line ? line : "");
+	for (;;) {
+		if (!stat(path, &st) && st.st_ino == cgroup->id && st.st_dev == cgroup->more)
+			return 1;
+		char *slash = strrchr(path + root, '/');
+		if (!slash)
+			return 0;
+		*slash = 0;
+	}
+}

@@ -21,6 +21,9 @@ int skep_owner_cgroup(int fd, struct skep_owner *out); /* -EBADF */
 int skep_owner_inode(int fd, struct skep_owner *out); /* -EBADF */
 int skep_owner_socket(int fd, struct skep_owner *out); /* -EBADF, -ENOTSOCK */
 
+/* Whether the calling task is in that cgroup, or in one below it: 1 or 0. */
+int skep_owner_in_cgroup(const struct skep_owner *cgroup);
+
 /* A task by its number: -ESRCH. */
 int skep_owner_task(uint32_t tid, struct skep_owner *out);
 /* Whether the task is certainly gone. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "map/cgroup.h"
 #include "os/caller.h"
 #include "os/os.h"
 
@@ -103,6 +104,7 @@ uint32_t skep_test_repeat(struct skep_session *s, const union bpf_attr *attr, vo
 	uint64_t start, mean;
 
 	skep_enter(s->env);
+	skep_cgroup_storage_reset(s->prog, s->env);
 	start = skep_clock_mono();
 	for (uint32_t i = 0; i < n; i++) {
 		if (fresh)

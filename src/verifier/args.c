@@ -39,9 +39,9 @@ static const struct {
 	[SKEP_ARG_FUNC] = {T(FUNC), "func", false},
 	[SKEP_ARG_CONST_STR] = {T(MAP_VALUE), "map_value", false},
 	[SKEP_ARG_STACK] = {T(STACK), "fp", false},
-	[SKEP_ARG_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK),
+	[SKEP_ARG_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK) | T(XDP_SOCK),
 				  "sock_common, sock, tcp_sock, xdp_sock", false},
-	[SKEP_ARG_BTF_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK),
+	[SKEP_ARG_BTF_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK) | T(XDP_SOCK),
 				      "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
 				      false},
 	[SKEP_ARG_SOCKET] = {T(SOCK), "sock", false},
@@ -377,6 +377,9 @@ int skep_v_arg(struct venv *env, struct vcall *c, unsigned i)
 	if (err)
 		return err;
 	reg = v_reg(env, (uint32_t)r);
+	/* What such a map holds is a socket. */
+	if ((arg & SKEP_ARG_KIND) == SKEP_ARG_MAP_VALUE && c->map && skep_v_is_sockmap(c->map))
+		arg = SKEP_ARG_BTF_SOCK_COMMON;
 	if ((arg & SKEP_ARG_KIND) == SKEP_ARG_ANYTHING) {
 		if (!env->priv && !v_is_scalar(reg))
 			return skep_v_refuse(env, EACCES, W_LEAK, r,
@@ -443,6 +446,21 @@ static const struct {
 	{M(QUEUE), {F(map_peek_elem), F(map_pop_elem), F(map_push_elem)}},
 	{M(STACK), {F(map_peek_elem), F(map_pop_elem), F(map_push_elem)}},
 	{M(BLOOM_FILTER), {F(map_peek_elem), F(map_push_elem)}},
+	{M(CGROUP_ARRAY), {F(skb_under_cgroup), F(current_task_under_cgroup)}},
+	{M(CGROUP_STORAGE), {F(get_local_storage)}},
+	{M(PERCPU_CGROUP_STORAGE), {F(get_local_storage)}},
+	{M(REUSEPORT_SOCKARRAY), {F(sk_select_reuseport)}},
+	{M(SOCKMAP),
+	 {F(sk_redirect_map), F(sock_map_update), F(msg_redirect_map), F(sk_select_reuseport),
+	  F(map_lookup_elem)}},
+	{M(SOCKHASH),
+	 {F(sk_redirect_hash), F(sock_hash_update), F(msg_redirect_hash), F(sk_select_reuseport),
+	  F(map_lookup_elem)}},
+	{M(SK_STORAGE), {F(sk_storage_get), F(sk_storage_delete), F(kptr_xchg)}},
+	{M(INODE_STORAGE), {F(inode_storage_get), F(inode_storage_delete), F(kptr_xchg)}},
+	{M(TASK_STORAGE), {F(task_storage_get), F(task_storage_delete), F(kptr_xchg)}},
+	{M(CGRP_STORAGE), {F(cgrp_storage_get), F(cgrp_storage_delete), F(kptr_xchg)}},
+	{M(USER_RINGBUF), {F(user_ringbuf_drain)}},
 };
 
 /* Helpers that take only some maps. */
@@ -461,6 +479,25 @@ static const struct {
 	{F(map_peek_elem), {M(QUEUE), M(STACK), M(BLOOM_FILTER)}},
 	{F(map_push_elem), {M(QUEUE), M(STACK), M(BLOOM_FILTER)}},
 	{F(map_pop_elem), {M(QUEUE), M(STACK)}},
+	{F(skb_under_cgroup), {M(CGROUP_ARRAY)}},
+	{F(current_task_under_cgroup), {M(CGROUP_ARRAY)}},
+	{F(get_local_storage), {M(CGROUP_STORAGE), M(PERCPU_CGROUP_STORAGE)}},
+	{F(sk_select_reuseport), {M(REUSEPORT_SOCKARRAY), M(SOCKMAP), M(SOCKHASH)}},
+	{F(sk_redirect_map), {M(SOCKMAP)}},
+	{F(msg_redirect_map), {M(SOCKMAP)}},
+	{F(sock_map_update), {M(SOCKMAP)}},
+	{F(sk_redirect_hash), {M(SOCKHASH)}},
+	{F(msg_redirect_hash), {M(SOCKHASH)}},
+	{F(sock_hash_update), {M(SOCKHASH)}},
+	{F(sk_storage_get), {M(SK_STORAGE)}},
+	{F(sk_storage_delete), {M(SK_STORAGE)}},
+	{F(inode_storage_get), {M(INODE_STORAGE)}},
+	{F(inode_storage_delete), {M(INODE_STORAGE)}},
+	{F(task_storage_get), {M(TASK_STORAGE)}},
+	{F(task_storage_delete), {M(TASK_STORAGE)}},
+	{F(cgrp_storage_get), {M(CGRP_STORAGE)}},
+	{F(cgrp_storage_delete), {M(CGRP_STORAGE)}},
+	{F(user_ringbuf_drain), {M(USER_RINGBUF)}},
 	{F(map_lookup_percpu_elem), {M(PERCPU_ARRAY), M(PERCPU_HASH), M(LRU_PERCPU_HASH)}},
 };
 
@@ -472,11 +509,42 @@ static bool among(uint32_t x, const uint8_t *list, unsigned n)
 	return false;
 }
 
+/* Programs that run where no socket is locked, so that changing a map of sockets is safe. */
+static int may_change_sockmap(struct venv *env, const struct vcall *c)
+{
+	switch (env->prog->type) {
+	case BPF_PROG_TYPE_SOCKET_FILTER:
+	case BPF_PROG_TYPE_SCHED_CLS:
+	case BPF_PROG_TYPE_SCHED_ACT:
+	case BPF_PROG_TYPE_XDP:
+	case BPF_PROG_TYPE_SK_REUSEPORT:
+	case BPF_PROG_TYPE_FLOW_DISSECTOR:
+	case BPF_PROG_TYPE_SK_LOOKUP:
+		return 0;
+	case BPF_PROG_TYPE_TRACING:
+		if (env->prog->attach_type == BPF_TRACE_ITER)
+			return 0;
+		break;
+	case BPF_PROG_TYPE_SOCK_OPS: /* updates through helpers of their own */
+		if (c->id == BPF_FUNC_map_delete_elem)
+			return 0;
+		break;
+	default:
+		break;
+	}
+	skep_v_log(env, "cannot update sockmap in this context\n");
+	return -EACCES;
+}
+
 int skep_v_map_for_helper(struct venv *env, const struct vcall *c)
 {
 	bool ok = true;
 
 	if (!c->map)
+		return 0;
+	if (skep_v_is_sockmap(c->map) &&
+	    (c->id == BPF_FUNC_map_update_elem || c->id == BPF_FUNC_map_delete_elem) &&
+	    !may_change_sockmap(env, c))
 		return 0;
 	for (unsigned i = 0; i < sizeof(restricted_maps) / sizeof(restricted_maps[0]); i++)
 		if (restricted_maps[i].map == c->map->type)

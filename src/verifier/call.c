@@ -254,6 +254,12 @@ static int special(struct venv *env, const struct bpf_insn *in, const struct vca
 				"Unsupported reg type %s for bpf_dynptr_from_mem data\n",
 				skep_v_type_name(v_reg(env, 1), name));
 		return 0;
+	case BPF_FUNC_get_local_storage:
+		return v_is_null(v_reg(env, 2))
+			       ? 0
+			       : skep_v_refuse(env, EINVAL, W_ARG_TYPE, 2,
+					       "get_local_storage() doesn't support non-zero "
+					       "flags\n");
 	default:
 		return 0;
 	}
@@ -299,8 +305,12 @@ static void refine(struct venv *env, const struct vcall *c, struct vreg *r0)
 }
 
 /* What these give must be given back. */
-static bool acquires(uint32_t id)
+static bool acquires(const struct vcall *c)
 {
+	uint32_t id = c->id;
+
+	if (id == BPF_FUNC_map_lookup_elem && c->map && skep_v_is_sockmap(c->map))
+		return true;
 	return id == BPF_FUNC_ringbuf_reserve || id == BPF_FUNC_sk_lookup_tcp ||
 	       id == BPF_FUNC_sk_lookup_udp || id == BPF_FUNC_skc_lookup_tcp;
 }
@@ -383,7 +393,7 @@ static int result(struct venv *env, const struct vcall *c)
 	/* The same socket seen as another type goes when it goes. */
 	if (c->id == BPF_FUNC_sk_fullsock || c->id == BPF_FUNC_tcp_sock)
 		r0->ref = c->ref;
-	if (acquires(c->id)) {
+	if (acquires(c)) {
 		uint32_t id = ++env->next_id;
 
 		err = skep_v_ref_add(env, env->cur, id, V_REF_PTR, NULL);

@@ -180,6 +180,14 @@ static int map_fits_prog(struct venv *env, const struct skep_map *map)
 			return skep_v_refuse(env, EINVAL, W_LOCK, -1,
 					     "tracing progs cannot use bpf_spin_lock yet\n");
 	}
+	if (map->type == BPF_MAP_TYPE_CGROUP_STORAGE ||
+	    map->type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE) {
+		for (uint32_t i = 0; i < env->nmaps; i++)
+			if (env->maps[i] != map && env->maps[i]->type == map->type)
+				return skep_v_refuse(
+					env, EBUSY, W_MAP, -1,
+					"only one cgroup storage of each type is allowed\n");
+	}
 	if (env->prog->sleepable && !(sleepable_maps & 1ull << map->type))
 		return skep_v_refuse(
 			env, EINVAL, W_MAP, -1,

@@ -43,7 +43,7 @@ static bool not_null(const struct vreg *r)
 		return false;
 	return r->type == V_MAP_VALUE || r->type == V_MAP_KEY || r->type == V_MAP_PTR ||
 	       r->type == V_MEM || r->type == V_SOCK || r->type == V_SOCK_COMMON ||
-	       r->type == V_TCP_SOCK;
+	       r->type == V_TCP_SOCK || r->type == V_XDP_SOCK;
 }
 
 /* ---- Deciding ---- */
@@ -361,6 +361,9 @@ static void set_not_null(const struct venv *env, struct vreg *r)
 		r->map_uid = r->id;
 		r->s = skep_scalar_const(0);
 		r->off = 0;
+	} else if (map && (skep_v_is_sockmap(map) || map->type == BPF_MAP_TYPE_XSKMAP)) {
+		r->type = skep_v_is_sockmap(map) ? V_SOCK : V_XDP_SOCK;
+		map = NULL;
 	}
 	if (!(r->type == V_MAP_VALUE && map && has_lock(map)))
 		r->id = 0;

@@ -141,6 +141,7 @@ static int check_align(struct venv *env, const struct vreg *reg, int off, int si
 		[V_SOCK] = "sock ",
 		[V_SOCK_COMMON] = "sock_common ",
 		[V_TCP_SOCK] = "tcp_sock ",
+		[V_XDP_SOCK] = "xdp_sock ",
 	};
 	struct skep_tnum t;
 	char buf[64];
@@ -374,6 +375,18 @@ static bool tcp_field(uint32_t off, uint32_t size)
 	return off < sizeof(struct bpf_tcp_sock) && off % size == 0 && size == (wide ? 8 : 4);
 }
 
+static bool sock_field(const struct vreg *reg, uint32_t off, uint32_t size)
+{
+	switch (reg->type) {
+	case V_TCP_SOCK:
+		return tcp_field(off, size);
+	case V_XDP_SOCK:
+		return off < sizeof(struct bpf_xdp_sock) && size == 4 && off % size == 0;
+	default:
+		return skep_sock_find(off, size, reg->type == V_SOCK);
+	}
+}
+
 /* Fields are where struct bpf_sock has them: sockets have no other form inside. */
 static int access_sock(struct venv *env, const struct vreg *reg, int r, int off, int size,
 		       enum vacc acc, int value)
@@ -382,9 +395,7 @@ static int access_sock(struct venv *env, const struct vreg *reg, int r, int off,
 
 	if (acc == V_WRITE)
 		return cannot_write(env, reg, r);
-	if (off < 0 || !(reg->type == V_TCP_SOCK ? tcp_field((uint32_t)off, (uint32_t)size)
-						 : skep_sock_find((uint32_t)off, (uint32_t)size,
-								  reg->type == V_SOCK)))
+	if (off < 0 || !sock_field(reg, (uint32_t)off, (uint32_t)size))
 		return skep_v_refuse(env, EACCES, W_CTX, r,
 				     "R%d invalid %s access off=%d size=%d\n", r,
 				     skep_v_type_name(reg, name), off, size);
@@ -405,7 +416,8 @@ static int access_flow_keys(struct venv *env, int r, int off, int size, enum vac
 
 static bool may_mix(uint8_t type)
 {
-	return type != V_CTX && type != V_SOCK && type != V_SOCK_COMMON && type != V_TCP_SOCK;
+	return type != V_CTX && type != V_SOCK && type != V_SOCK_COMMON && type != V_TCP_SOCK &&
+	       type != V_XDP_SOCK;
 }
 
 static int note_type(struct venv *env, uint32_t insn, const struct vreg *reg)
@@ -496,6 +508,7 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 	case V_SOCK:
 	case V_SOCK_COMMON:
 	case V_TCP_SOCK:
+	case V_XDP_SOCK:
 		return access_sock(env, reg, r, off, size, acc, value);
 	case V_FLOW_KEYS:
 		return access_flow_keys(env, r, off, size, acc, value);
@@ -609,7 +622,8 @@ static int no_atomics(struct venv *env, const struct bpf_insn *in, uint32_t r, b
 	char name[64];
 
 	if (reg->type == V_CTX || v_is_pkt(reg) || reg->type == V_FLOW_KEYS ||
-	    reg->type == V_SOCK || reg->type == V_SOCK_COMMON || reg->type == V_TCP_SOCK)
+	    reg->type == V_SOCK || reg->type == V_SOCK_COMMON || reg->type == V_TCP_SOCK ||
+	    reg->type == V_XDP_SOCK)
 		return skep_v_refuse(env, EACCES, W_TYPE, (int)r,
 				     "BPF_ATOMIC %s R%u %s is not allowed\n",
 				     rmw || in->imm == BPF_STORE_REL ? "stores into" : "loads from",

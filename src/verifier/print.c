@@ -26,6 +26,7 @@ static const char *const type_names[V_NTYPES] = {
 	[V_SOCK] = "sock",
 	[V_SOCK_COMMON] = "sock_common",
 	[V_TCP_SOCK] = "tcp_sock",
+	[V_XDP_SOCK] = "xdp_sock",
 	[V_MEM] = "mem",
 	[V_FUNC] = "func",
 	[V_PERCPU] = "percpu_ptr_",

@@ -49,6 +49,7 @@ enum vtype {
 	V_SOCK,
 	V_SOCK_COMMON,
 	V_TCP_SOCK,
+	V_XDP_SOCK,
 	V_MEM,
 	V_FUNC,
 	V_PERCPU, /* a per-CPU variable: what bpf_per_cpu_ptr takes */
@@ -501,5 +502,11 @@ uint64_t skep_v_live_slots(struct venv *env, const struct vstate *st, uint32_t f
 
 /* ---- explain.c ---- */
 void skep_v_explain(struct venv *env, int err);
+
+/* Maps whose elements are sockets, with references, for programs. */
+static inline bool skep_v_is_sockmap(const struct skep_map *map)
+{
+	return map->type == BPF_MAP_TYPE_SOCKMAP || map->type == BPF_MAP_TYPE_SOCKHASH;
+}
 
 #endif
