@@ -45,8 +45,8 @@ static const struct {
 	{BPF_FUNC_sk_lookup_tcp, "NULL: an instance has no sockets"},
 	{BPF_FUNC_sk_lookup_udp, "NULL: an instance has no sockets"},
 	{BPF_FUNC_skc_lookup_tcp, "NULL: an instance has no sockets"},
-	{BPF_FUNC_xdp_adjust_tail, "frames are linear: no fragments"},
-	{BPF_FUNC_xdp_get_buff_len, "frames are linear; not in syscall programs"},
+	{BPF_FUNC_xdp_adjust_tail, "fragments only in TEST_RUN: frames of ports are linear"},
+	{BPF_FUNC_xdp_get_buff_len, "not in syscall programs"},
 	{BPF_FUNC_skb_pull_data, "packets are linear, so nothing moves"},
 	{BPF_FUNC_clone_redirect,
 	 "-EINVAL unless the data path has interfaces; not into one (BPF_F_INGRESS)"},
@@ -182,12 +182,8 @@ static void put_types_table(void)
 	    "and\n"
 	    "netfilter programs in TEST_RUN, skep answers 524. The two fields of netfilter's "
 	    "context lead\nto structures of the kernel; loads of them are refused.\n");
-	put("\nTEST_RUN takes what the kernel's takes and answers as it does, except: XDP frames "
-	    "longer\n"
-	    "than a page are linear, fragments on demand (`data_end` before the end) are "
-	    "`-EINVAL`, and\n"
-	    "live frames end with their verdict: an instance has no network stack to pass them "
-	    "to.\n");
+	put("\nTEST_RUN takes what the kernel's takes and answers as it does, except: live frames\n"
+	    "end with their verdict, since an instance has no network stack to pass them to.\n");
 }
 
 static void test_page(void **state)

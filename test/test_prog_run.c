@@ -15,6 +15,7 @@
 #include "prog/type.h"
 #include "side.h"
 #include "twin.h"
+#include "vasm.h"
 
 #define RETURN(v)                                                                                  \
 	{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = (v)},                                         \
@@ -178,8 +179,8 @@ static void test_xdp(void **state)
 
 		snprintf(what, sizeof(what), "xdp, %u bytes", sizes[i]);
 		run(&t, &r, what);
-		if (sizes[i] <= 3520) { /* cutting off fragments is another matter */
-			r.out_size = sizes[i] / 3;
+		for (uint32_t k = 1; k <= 9; k++) {
+			r.out_size = (uint32_t)((uint64_t)sizes[i] * k / 9);
 			run(&t, &r, what);
 		}
 		r.no_data_out = true;
@@ -207,9 +208,6 @@ static void test_xdp(void **state)
 				     .ctx_out_size = 64};
 
 		ctx[offsetof(struct xdp_md, data_end)] = 64;
-		/* Fragments on demand are what skep does not have. */
-		if (i == offsetof(struct xdp_md, data_end))
-			continue;
 		for (uint32_t v = 1; v < 256; v += 37) {
 			/* Interfaces that exist are those of the machine. */
 			if (i == offsetof(struct xdp_md, ingress_ifindex) && v > 1)
@@ -249,6 +247,77 @@ static void test_xdp(void **state)
 	twin_unload(&t);
 	skep_close(skep);
 	done("test_run_xdp");
+}
+
+/* Frames in fragments: the helpers that go beyond the linear part, at each border. */
+static void test_xdp_frags(void **state)
+{
+	static const uint32_t sizes[] = {64, 3520, 3521, 4000, 7616, 7617, 9000, 20000, 73152};
+	static const int32_t lens[] = {0,  1,    -1,    15,    -15,   200,    -200,   3520,
+				       96, -580, -3000, -4096, -5480, -19985, -69000, 100000};
+	/* What: "%d" is where or how much. */
+	static const char *const programs[] = {
+		"r2 = %d; r6 = r1; call 65; r7 = r0; r1 = r6; call 188; r7 <<= 20; r0 ^= r7; exit",
+		"r2 = %d; r6 = r1; call 44; r7 = r0; r1 = r6; call 188; r7 <<= 20; r0 ^= r7; exit",
+		"r2 = %d; r3 = r10; r3 += -8; *(u64 *)(r10 -8) = 0; r4 = 8; call 189; r1 = *(u64 "
+		"*)(r10 -8); r0 ^= r1; exit",
+		"r2 = %d; r3 = r10; r3 += -8; r4 = -72057594037927936 ll; *(u64 *)(r10 -8) = r4; "
+		"r4 = 7; call 190; exit",
+		"r6 = r1; r2 = %d; call 65; r1 = r6; r2 = 100; call 65; r1 = r6; call 188; exit",
+	};
+	struct skep *skep = twin_open(0);
+	struct bpf_insn insns[64];
+	char text[256], what[320];
+	struct twin t;
+
+	make_packet(0x0800);
+	for (size_t p = 0; p < sizeof(programs) / sizeof(programs[0]); p++)
+		for (size_t l = 0; l < sizeof(lens) / sizeof(lens[0]); l++) {
+			int n;
+
+			snprintf(text, sizeof(text), programs[p], lens[l]);
+			n = vasm(text, NULL, 0, insns, 64);
+			assert_true(n > 0);
+			assert_int_equal(twin_load(&t, skep, BPF_PROG_TYPE_XDP, insns, (uint32_t)n),
+					 0);
+			for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+				struct xdp_md md = {.data = 8, .data_end = sizes[i] / 2 & ~3u};
+				struct twin_run r = {.data = packet,
+						     .size = sizes[i],
+						     .out_size = sizeof(packet),
+						     .ctx_out_size = sizeof(md)};
+
+				snprintf(what, sizeof(what), "%u bytes: %s", sizes[i], text);
+				run(&t, &r, what);
+				r.ctx = &md;
+				r.ctx_size = sizeof(md);
+				run(&t, &r, what);
+				/* As near before the end as a border of fragments. */
+				md.data_end = sizes[i] - 4;
+				run(&t, &r, what);
+			}
+			twin_unload(&t);
+		}
+	/* Where the linear part may end. */
+	assert_int_equal(twin_load(&t, skep, BPF_PROG_TYPE_XDP, returns_1, 2), 0);
+	for (uint32_t end = 0; end < 500; end++) {
+		struct xdp_md md = {.data_end = end};
+		struct twin_run r = {.data = packet,
+				     .size = 400,
+				     .out_size = 1000,
+				     .ctx = &md,
+				     .ctx_size = sizeof(md),
+				     .ctx_out_size = 64};
+
+		snprintf(what, sizeof(what), "xdp, data_end %u", end);
+		run(&t, &r, what);
+		md.data = 4;
+		r.out_size = 300;
+		run(&t, &r, what);
+	}
+	twin_unload(&t);
+	skep_close(skep);
+	done("test_run_xdp_frags");
 }
 
 /* Types that get bytes as they are. */
@@ -426,10 +495,11 @@ static void test_not_supported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_skb_sizes), cmocka_unit_test(test_skb_contexts),
-		cmocka_unit_test(test_skb_flags), cmocka_unit_test(test_xdp),
-		cmocka_unit_test(test_ctx),       cmocka_unit_test(test_not_supported),
-		cmocka_unit_test(test_on_cpu),    cmocka_unit_test(test_bad_pointers),
+		cmocka_unit_test(test_skb_sizes),     cmocka_unit_test(test_skb_contexts),
+		cmocka_unit_test(test_skb_flags),     cmocka_unit_test(test_xdp),
+		cmocka_unit_test(test_xdp_frags),     cmocka_unit_test(test_ctx),
+		cmocka_unit_test(test_not_supported), cmocka_unit_test(test_on_cpu),
+		cmocka_unit_test(test_bad_pointers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ static const void *packet(const struct skep_env *env, const void *ctx, uint64_t 
 
 	*len = 0;
 	if (env->prog->ops->ctx_size == sizeof(struct xdp_md)) {
-		*len = (uint64_t)(xdp->data_end - xdp->data);
+		*len = skep_xdp_len(xdp);
 		return xdp->data;
 	}
 	if (env->prog->ops->ctx_size == sizeof(struct __sk_buff)) {

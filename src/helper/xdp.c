@@ -36,11 +36,34 @@ HELPER(xdp_adjust_head)
 	return 0;
 }
 
+/* The last fragment has room in its page; shorter frames lose fragments first. */
+static int adjust_frags(struct skep_xdp *xdp, int64_t off)
+{
+	if (off > (SKEP_XDP_FRAG - xdp->frags % SKEP_XDP_FRAG) % SKEP_XDP_FRAG ||
+	    (off < 0 && (int64_t)skep_xdp_len(xdp) + off < (int64_t)ETH_HEADER))
+		return -EINVAL;
+	if (off > 0)
+		memset(xdp->data_end + xdp->frags, 0, (size_t)off);
+	if (xdp->frags + off >= 0) {
+		xdp->frags += (uint32_t)off;
+		return 0;
+	}
+	xdp->data_end += xdp->frags + off;
+	xdp->frags = 0;
+	return 0;
+}
+
 HELPER(xdp_adjust_tail)
 {
 	struct skep_xdp *xdp = PTR(r1);
 	int64_t off = (int32_t)r2;
 
+	if (xdp->frags) {
+		int err = adjust_frags(xdp, off);
+
+		skep_packet_moved(env, start_of(xdp), start_of(xdp), xdp->data_end);
+		return (uint64_t)(int64_t)err;
+	}
 	if (off > xdp->hard_end - xdp->data_end ||
 	    xdp->data_end - xdp->data + off < (int64_t)ETH_HEADER)
 		return ERR(EINVAL);
@@ -73,7 +96,7 @@ HELPER(xdp_get_buff_len)
 {
 	const struct skep_xdp *xdp = PTR(r1);
 
-	return (uint64_t)(xdp->data_end - xdp->data);
+	return skep_xdp_len(xdp);
 }
 
 /* 0 if len bytes at off are the frame's. */
@@ -81,7 +104,7 @@ static int bytes_ok(const struct skep_xdp *xdp, uint32_t off, uint32_t len)
 {
 	if (off > MAX_OFFSET || len > MAX_OFFSET)
 		return -EFAULT;
-	return off + len > (uint64_t)(xdp->data_end - xdp->data) ? -EINVAL : 0;
+	return (uint64_t)off + len > skep_xdp_len(xdp) ? -EINVAL : 0;
 }
 
 HELPER(xdp_load_bytes)

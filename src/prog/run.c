@@ -117,6 +117,7 @@ static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
 	xdp->ingress_ifindex = p->ifindex;
 	xdp->rx_queue_index = p->queue;
 	xdp->egress_ifindex = 0;
+	xdp->frags = 0; /* frames are linear, however long */
 	skep_session_show(s, xdp, sizeof(*xdp), RW);
 	skep_session_show(s, xdp->data, p->len, RW);
 	verdict = (uint32_t)skep_session_run(s, xdp);

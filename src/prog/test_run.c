@@ -71,12 +71,26 @@ static int give(uint64_t dst, uint32_t room, const void *src, uint32_t size, uin
 	return *written && err == -EFAULT ? 0 : err;
 }
 
+/* Of a frame that is too long for the caller the kernel gives all fragments, and of the linear
+ * part what still fits before them. */
+static int give_frame(const union bpf_attr *attr, union bpf_attr *uattr, const uint8_t *data,
+		      uint32_t size, uint32_t frags, bool *written)
+{
+	uint32_t room = attr->test.data_size_out, n = room && size > room ? room : size;
+	uint64_t dst = attr->test.data_out;
+
+	*written = n >= frags &&
+		   !(dst && (skep_test_copy_out(dst, data, n - frags) ||
+			     skep_test_copy_out(dst + n - frags, data + size - frags, frags))) &&
+		   !skep_caller_write(&uattr->test.data_size_out, &size, sizeof(size));
+	return n < size ? -ENOSPC : *written ? 0 : -EFAULT;
+}
+
 int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const void *data,
-		     uint32_t size, uint32_t retval, uint32_t duration)
+		     uint32_t size, uint32_t frags, uint32_t retval, uint32_t duration)
 {
 	bool written;
-	int err = give(attr->test.data_out, attr->test.data_size_out, data, size,
-		       &uattr->test.data_size_out, &written);
+	int err = give_frame(attr, uattr, data, size, frags, &written);
 
 	if (!written)
 		return err;

@@ -28,9 +28,9 @@ int skep_test_run_syscall(struct skep_prog *prog, const union bpf_attr *attr,
 /* Copies a context of the type's structure, zeros beyond what the caller gave. *used: whether
  * there is a context, in or out. -E2BIG for bytes that are not zero beyond the structure. */
 int skep_test_ctx_in(const union bpf_attr *attr, void *ctx, uint32_t size, bool *used);
-/* Gives packet, length, result and duration back: -ENOSPC when data_out is too small. */
+/* Gives packet (its last frags bytes are in fragments), length, result and duration back: -ENOSPC when data_out is too small. */
 int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const void *data,
-		     uint32_t size, uint32_t retval, uint32_t duration);
+		     uint32_t size, uint32_t frags, uint32_t retval, uint32_t duration);
 int skep_test_ctx_out(const union bpf_attr *attr, union bpf_attr *uattr, const void *ctx,
 		      uint32_t size, bool used);
 int skep_test_copy_in(void *dst, uint64_t src, uint32_t size);

@@ -163,7 +163,7 @@ static int finish(const union bpf_attr *attr, union bpf_attr *uattr, struct skep
 		if (csum_fold16(sum) != csum_fold16(skb->csum))
 			return -EBADMSG;
 	}
-	return skep_test_finish(attr, uattr, skb->data, skb->len, retval, duration);
+	return skep_test_finish(attr, uattr, skb->data, skb->len, 0, retval, duration);
 }
 
 int skep_test_run_skb(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr)

@@ -12,7 +12,7 @@
 #define STRUCTURE  40u /* of that: what adjust_head can't have */
 #define MAX_META   (HEADROOM - STRUCTURE)
 #define MAX_LINEAR (SKEP_TEST_PAGE - HEADROOM - SKEP_TEST_TAILROOM)
-#define MAX_FRAME  (MAX_LINEAR + 17 * SKEP_TEST_PAGE) /* a page and 17 fragments */
+#define MAX_FRAGS  (17 * SKEP_TEST_PAGE)
 #define MAX_BATCH  256u
 #define LIVE_STATE 112u /* what the kernel keeps beside a live frame */
 #define LOOPBACK   1u
@@ -51,11 +51,11 @@ static int check_queue(uint32_t ifindex, uint32_t queue)
 	return queue && access(path, F_OK) ? -EINVAL : 0;
 }
 
-/* The caller's context says how much of the data is metadata, and where it comes from. A
- * data_end before the end would ask for fragments, which frames don't have here. */
+/* The caller's context says how much of the data is metadata, where the linear part ends, and
+ * where it comes from. */
 static int check_ctx(const struct xdp_md *md, uint32_t size)
 {
-	if (md->data_meta || md->data_end != size || md->data > md->data_end)
+	if (md->data_meta || md->data_end > size || md->data > md->data_end)
 		return -EINVAL;
 	if (md->data % 4 || md->data > MAX_META)
 		return -EINVAL;
@@ -66,7 +66,7 @@ static int check_ctx(const struct xdp_md *md, uint32_t size)
 
 int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr)
 {
-	uint32_t size = attr->test.data_size_in, meta, retval, duration;
+	uint32_t size = attr->test.data_size_in, meta, linear, retval, duration;
 	struct skep_session s;
 	struct skep_xdp xdp = {.ingress_ifindex = LOOPBACK}, fresh;
 	struct xdp_md md;
@@ -88,28 +88,32 @@ int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union 
 		xdp.rx_queue_index = md.rx_queue_index;
 	}
 	meta = md.data;
+	/* A context that is only asked for is all zero, and so is the linear part then. */
+	linear = used ? md.data_end : size;
+	if (linear > MAX_LINEAR + meta)
+		linear = MAX_LINEAR + meta;
 	if (size < MIN_FRAME)
 		return -EINVAL;
-	if (size > MAX_FRAME)
-		return -ENOMEM;
-	if (is_live(attr) && size > MAX_LINEAR - LIVE_STATE)
+	if (is_live(attr) && (size > MAX_LINEAR - LIVE_STATE || size > linear))
 		return -EINVAL;
-	buf = calloc(1, HEADROOM + MAX_FRAME + SKEP_TEST_PAGE);
+	if (size - linear > MAX_FRAGS)
+		return -ENOMEM;
+	buf = calloc(1, 2 * SKEP_TEST_PAGE + MAX_FRAGS);
 	if (!buf)
 		return -ENOMEM;
 	xdp.hard_start = buf + STRUCTURE;
 	xdp.data_meta = buf + HEADROOM - meta;
 	xdp.data = buf + HEADROOM;
-	xdp.data_end = xdp.data_meta + size;
-	xdp.hard_end =
-		size <= MAX_LINEAR ? buf + SKEP_TEST_PAGE - SKEP_TEST_TAILROOM : xdp.data_end;
+	xdp.data_end = xdp.data_meta + linear;
+	xdp.hard_end = buf + SKEP_TEST_PAGE - SKEP_TEST_TAILROOM;
+	xdp.frags = size - linear;
 	err = skep_test_copy_in(xdp.data_meta, attr->test.data_in, size);
 	if (!err)
 		err = skep_session_open(&s, prog);
 	if (err)
 		goto out;
 	skep_session_show(&s, &xdp, sizeof(xdp), SKEP_REGION_READ);
-	skep_session_show(&s, xdp.data_meta, size, SKEP_REGION_READ | SKEP_REGION_WRITE);
+	skep_session_show(&s, xdp.data_meta, linear, SKEP_REGION_READ | SKEP_REGION_WRITE);
 	fresh = xdp;
 	retval = skep_test_repeat(&s, attr, &xdp, is_live(attr) ? &fresh : NULL, sizeof(fresh),
 				  &duration);
@@ -123,7 +127,8 @@ int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union 
 	}
 	md.data = (uint32_t)(xdp.data - xdp.data_meta);
 	md.data_end = (uint32_t)(xdp.data_end - xdp.data_meta);
-	err = skep_test_finish(attr, uattr, xdp.data_meta, md.data_end, retval, duration);
+	err = skep_test_finish(attr, uattr, xdp.data_meta, md.data_end + xdp.frags, xdp.frags,
+			       retval, duration);
 	if (!err)
 		err = skep_test_ctx_out(attr, uattr, &md, sizeof(md), used);
 out:

@@ -92,8 +92,18 @@ struct skep_xdp {
 	uint8_t *data, *data_end, *data_meta;
 	uint8_t *hard_start; /* first byte that adjust_head may reach */
 	uint8_t *hard_end; /* one past the last byte that adjust_tail may reach */
+	/* Bytes behind data_end that lie in fragments: only helpers reach them. All but the last
+	 * fragment are whole pages; without any, the frame is linear. */
+	uint32_t frags;
 	uint32_t ingress_ifindex, rx_queue_index, egress_ifindex;
 };
+
+#define SKEP_XDP_FRAG 4096u /* bytes of a fragment */
+
+static inline uint64_t skep_xdp_len(const struct skep_xdp *xdp)
+{
+	return (uint64_t)(xdp->data_end - xdp->data) + xdp->frags;
+}
 
 /* Programs on struct __sk_buff. The packet lies linearly in [data, data_end). */
 struct skep_skb {
