@@ -166,6 +166,17 @@ $(BUILD)/test/clients/%: test/clients/%.c
 	$(CC) -D_GNU_SOURCE $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -pthread $< -lbpf -o $@
 $(BUILD)/test/test_cmd_preload: | $(CLIENTS)
 $(BUILD)/test/test_clients $(BUILD)/test/test_clients_view: | $(CLIENTS) $(BUILD)/skep $(BUILD)/libskep-preload.so $(BUILD)/bpf/test/clients/bpf/client.bpf.o
+# Programs to be traced, linked in every way.
+VICTIMS := $(addprefix $(BUILD)/test/victims/,pie nopie static staticpie cet)
+VICTIM_FLAGS_pie := -pie -fPIE
+VICTIM_FLAGS_nopie := -no-pie -fno-pie
+VICTIM_FLAGS_static := -static
+VICTIM_FLAGS_staticpie := -static-pie -fPIE
+VICTIM_FLAGS_cet := -fcf-protection=full
+$(VICTIMS): $(BUILD)/test/victims/%: test/victims/victim.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -O2 -g $(VICTIM_FLAGS_$*) -pthread $< -o $@
+$(BUILD)/test/test_cmd_trace: | $(VICTIMS)
 $(BUILD)/test/test_exports: | $(BUILD)/libskep.a $(BUILD)/libskep.so
 # The programs of bench_exec: for the machine, for skep and for the kernel.
 BPF_CLANG ?= clang

@@ -16,6 +16,7 @@ static const struct {
 } commands[] = {
 	{"run", cmd_run, "run a program on packets and show its verdicts and maps"},
 	{"check", cmd_check, "verify programs, and explain why one is refused"},
+	{"trace", cmd_trace, "run programs at functions of a command or process"},
 	{"exec", cmd_exec, "run a client of bpf(2) on an instance of its own"},
 	{"dump", cmd_dump, "show a program's bytecode, machine code, maps or types"},
 	{"version", cmd_version, "print the version"},

@@ -9,7 +9,7 @@ _skep()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run check dump exec version help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "run check trace dump exec version help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -49,7 +49,8 @@ _skep()
 		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
 		check) words="--json --log $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
-		help) words="run check dump exec version" ;;
+		trace) words="--pid --for --map --json --runtime --cc --help" ;;
+		help) words="run check trace dump exec version" ;;
 		*) return ;;
 		esac
 		if [ "$cmd" = help ] || [[ $cur == -* ]]; then

@@ -43,6 +43,16 @@ static inline long agent_sys(long nr, long a, long b, long c, long d, long e, lo
 #define SYS3(nr, a, b, c) SYS6(nr, a, b, c, 0, 0, 0)
 #define SYS1(nr, a)       SYS6(nr, a, 0, 0, 0, 0, 0)
 
+/* ---- Memory (os.c): all that the agent maps, so that it can be unmapped from outside ---- */
+#define AGENT_AREAS 2048
+struct agent_area {
+	uint64_t base, size;
+};
+extern __attribute__((visibility("default"))) struct agent_area agent_areas[AGENT_AREAS];
+/* As mmap and munmap; NULL: no memory. */
+void *agent_map(size_t size, int prot, int flags, int fd);
+void agent_unmap(void *at, size_t size);
+
 /* ---- Threads (thread.c) ---- */
 
 #define AGENT_NEST    3 /* a program, one in a signal handler on top of it, one more */

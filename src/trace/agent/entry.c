@@ -108,4 +108,11 @@ __asm__(".text\n"
 		    "agent_remote_call:\n"
 		    "	call *%rax\n"
 		    "	int3\n"
-		    ".size agent_remote_call, . - agent_remote_call\n");
+		    ".size agent_remote_call, . - agent_remote_call\n"
+
+		    ".globl agent_remote_syscall\n"
+		    ".type agent_remote_syscall, @function\n"
+		    "agent_remote_syscall:\n"
+		    "	syscall\n"
+		    "	int3\n"
+		    ".size agent_remote_syscall, . - agent_remote_syscall\n");

@@ -197,10 +197,7 @@ static void unlock_heap(void)
 
 static void *pages(size_t size)
 {
-	long p =
-		SYS6(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p < 0 && p > -4096 ? NULL : (void *)p;
+	return agent_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 
 static int class_of(size_t size)
@@ -262,7 +259,7 @@ void free(void *p)
 	b = (struct block *)((uint8_t *)p - HEAD);
 	c = class_of(b->size + HEAD);
 	if (c == CLASSES) {
-		SYS3(SYS_munmap, b, b->size + HEAD, 0);
+		agent_unmap(b, b->size + HEAD);
 		return;
 	}
 	if (!lock_heap())
@@ -502,14 +499,15 @@ int fcntl(int fd, int cmd, ...)
 
 void *mmap(void *at, size_t size, int prot, int flags, int fd, off_t off)
 {
-	long p = SYS6(SYS_mmap, at, size, prot, flags, fd, off);
+	void *p = agent_map(size, prot, flags, fd);
 
-	return p < 0 && p > -4096 ? MAP_FAILED : (void *)p;
+	return p ? p : MAP_FAILED;
 }
 
 int munmap(void *at, size_t size)
 {
-	return SYS3(SYS_munmap, at, size, 0) ? -1 : 0;
+	agent_unmap(at, size);
+	return 0;
 }
 
 int madvise(void *at, size_t size, int advice)

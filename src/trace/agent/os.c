@@ -31,11 +31,35 @@ static size_t page_up(size_t size)
 	return (size + PAGE - 1) & ~(PAGE - 1);
 }
 
-static void *map_memory(void *at, size_t size, int prot, int flags, int fd)
-{
-	long p = SYS6(SYS_mmap, at, size, prot, flags, fd, 0);
+struct agent_area agent_areas[AGENT_AREAS];
 
-	return p < 0 && p > -4096 ? NULL : (void *)p;
+void *agent_map(size_t size, int prot, int flags, int fd)
+{
+	long p = SYS6(SYS_mmap, 0, size, prot, flags, fd, 0);
+
+	if (p < 0 && p > -4096)
+		return NULL;
+	/* What is not noted for want of room stays when the agent goes. */
+	for (size_t i = 0; i < AGENT_AREAS; i++) {
+		uint64_t none = 0;
+
+		if (__atomic_compare_exchange_n(&agent_areas[i].base, &none, (uint64_t)p, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+			agent_areas[i].size = size;
+			break;
+		}
+	}
+	return (void *)p;
+}
+
+void agent_unmap(void *at, size_t size)
+{
+	for (size_t i = 0; i < AGENT_AREAS; i++)
+		if (__atomic_load_n(&agent_areas[i].base, __ATOMIC_RELAXED) == (uint64_t)at) {
+			__atomic_store_n(&agent_areas[i].base, 0, __ATOMIC_RELAXED);
+			break;
+		}
+	SYS3(SYS_munmap, at, size, 0);
 }
 
 /* ---- Segments ---- */
@@ -60,8 +84,8 @@ int skep_seg_open(struct skep_seg *seg, int fd, bool writable)
 		return (int)err;
 	if (st.st_size <= 0)
 		return -EINVAL;
-	seg->base = map_memory(NULL, (size_t)st.st_size, PROT_READ | (writable ? PROT_WRITE : 0),
-			       MAP_SHARED | MAP_NORESERVE, fd);
+	seg->base = agent_map((size_t)st.st_size, PROT_READ | (writable ? PROT_WRITE : 0),
+			      MAP_SHARED | MAP_NORESERVE, fd);
 	if (!seg->base)
 		return -ENOMEM;
 	seg->size = (size_t)st.st_size;
@@ -73,7 +97,7 @@ int skep_seg_open(struct skep_seg *seg, int fd, bool writable)
 void skep_seg_close(struct skep_seg *seg)
 {
 	if (seg->base)
-		SYS3(SYS_munmap, seg->base, seg->size, 0);
+		agent_unmap(seg->base, seg->size);
 	*seg = (struct skep_seg){.fd = -1};
 }
 
@@ -82,7 +106,10 @@ int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len)
 	uintptr_t from = ((uintptr_t)seg->base + off) & ~(PAGE - 1);
 	uintptr_t to = page_up((uintptr_t)seg->base + off + len);
 
-	return SYS3(SYS_madvise, from, to - from, MADV_POPULATE_WRITE) ? -ENOMEM : 0;
+	long err = SYS3(SYS_madvise, from, to - from, MADV_POPULATE_WRITE);
+
+	/* EINVAL: mapped read-only (frozen), there is nothing to write. */
+	return err && err != -EINVAL ? -ENOMEM : 0;
 }
 
 int skep_seg_freeze(struct skep_seg *seg)
@@ -163,11 +190,10 @@ int skep_fd_held(int fd, uint64_t byte, uint64_t len, uint64_t *next)
 
 void *skep_wipe_alloc(size_t size)
 {
-	void *p = map_memory(NULL, page_up(size), PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	void *p = agent_map(page_up(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	if (p && SYS3(SYS_madvise, p, page_up(size), MADV_WIPEONFORK)) {
-		SYS3(SYS_munmap, p, page_up(size), 0);
+		agent_unmap(p, page_up(size));
 		p = NULL;
 	}
 	return p;
@@ -176,15 +202,14 @@ void *skep_wipe_alloc(size_t size)
 void skep_wipe_free(void *p, size_t size)
 {
 	if (p)
-		SYS3(SYS_munmap, p, page_up(size), 0);
+		agent_unmap(p, page_up(size));
 }
 
 /* Written first, then made executable: in a stopped process nobody sees it before. */
 int skep_exec_alloc(struct skep_exec_mem *m, size_t size)
 {
 	*m = (struct skep_exec_mem){.fd = -1, .size = page_up(size ? size : 1)};
-	m->rw = m->rx =
-		map_memory(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	m->rw = m->rx = agent_map(m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	return m->rw ? 0 : -ENOMEM;
 }
 
@@ -196,7 +221,7 @@ int skep_exec_seal(struct skep_exec_mem *m)
 void skep_exec_free(struct skep_exec_mem *m)
 {
 	if (m->rx)
-		SYS3(SYS_munmap, m->rx, m->size, 0);
+		agent_unmap(m->rx, m->size);
 	*m = (struct skep_exec_mem){.fd = -1};
 }
 

@@ -88,11 +88,9 @@ static struct agent_thread *take(uint32_t pid)
 		atomic_store(&spare, t->next);
 		return t;
 	}
-	long p = SYS6(SYS_mmap, 0, CHUNK * sizeof(*t), PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p < 0 && p > -4096)
+	t = agent_map(CHUNK * sizeof(*t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (!t)
 		return NULL;
-	t = (struct agent_thread *)p;
 	nblocks += CHUNK;
 	for (int i = CHUNK - 1; i >= 0; i--) {
 		t[i].all = atomic_load(&all);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between the files of the supervisor's side. */
+#ifndef SKEP_TRACE_SESSION_H
+#define SKEP_TRACE_SESSION_H
+
+#include "bpf/instance.h"
+#include "trace/agent/abi.h"
+#include "trace/elf.h"
+#include "trace/remote.h"
+#include "trace/trace.h"
+
+/* A place in a file where programs are attached. */
+struct point {
+	struct trace_elf *elf;
+	uint64_t offset; /* in the file */
+	struct trace_func func; /* around it */
+	uint32_t nentry, nreturn;
+	uint32_t links[AGENT_SITE_LINKS]; /* entries first */
+};
+
+/*
+ * What every traced process has at the same address (trace->dir): where the agent is, and what
+ * was changed. So whoever finds a process, also one that was forked unseen, can undo it all.
+ */
+#define DIR_ARENAS  64
+#define DIR_PATCHES 8192
+struct dir_patch {
+	uint64_t addr, stub; /* stub: of its code */
+	uint32_t len; /* bytes replaced */
+	uint32_t moved; /* instructions */
+	uint8_t orig[24], now[8];
+	uint8_t at[12], to[12]; /* of the moved instructions: offsets there and behind the call */
+};
+struct dir {
+	uint64_t magic;
+	uint64_t agent, agent_size; /* image and the stack for remote calls */
+	uint64_t stack; /* its upper end */
+	uint32_t narenas, npatches;
+	struct {
+		uint64_t base, size, used;
+	} arenas[DIR_ARENAS];
+	struct dir_patch patches[DIR_PATCHES];
+};
+
+struct skep_trace {
+	struct skep *skep;
+	struct skep_trace_opts opts;
+	struct skep_seg seg;
+	struct agent_ctl *ctl;
+	struct skep_map *maps[AGENT_MAX_MAPS];
+	struct skep_prog *progs[AGENT_MAX_PROGS];
+	struct skep_map *printk;
+	struct trace_elf **elfs;
+	size_t nelfs;
+	struct point *points;
+	size_t npoints;
+	uint64_t dir; /* address of struct dir in traced processes */
+	unsigned entered;
+	/* The started command. */
+	pid_t child;
+	int listener; /* its filter's, -1: none */
+	bool child_gone;
+	int child_status;
+	/* spawn.c */
+	int keeper; /* closed: the keeper takes over; 0: there is none */
+	pid_t keeper_pid;
+	struct waiting *waiting;
+	struct seccomp_notif *held; /* received, not yet handled */
+	uint32_t nheld;
+};
+
+void trace_notice(struct skep_trace *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The link's number, or -errno. */
+int trace_add_link(struct skep_trace *t, int prog_fd, enum agent_kind kind, uint64_t cookie, int nr,
+		   struct skep_error *err);
+/* Gives printed text to the instance's callback. */
+void trace_drain(struct skep_trace *t);
+
+/* process.c: with all threads of the process stopped. */
+/* Lets the agent in and patches what is mapped: 0 or -errno. */
+int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err);
+/* Patches what was mapped since. */
+int process_update(struct skep_trace *t, struct remote *r);
+/* Restores every byte. */
+void process_leave(struct skep_trace *t, struct remote *r);
+/* Whether an agent of this trace is in there: 1, 0, -errno. */
+int process_has_agent(struct skep_trace *t, pid_t pid);
+/* Whether anything is attached to the file behind a descriptor of the process. */
+bool process_wants_file(struct skep_trace *t, pid_t pid, int fd);
+/* Leaves every process that has the agent. */
+void process_leave_all(struct skep_trace *t);
+
+void spawn_close(struct skep_trace *t);
+
+#endif

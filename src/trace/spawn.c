@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Started commands. A seccomp filter, inherited by all children, stops two kinds of system calls
+ * until the supervisor has answered: execve and execveat, because a new program has to be entered before its
+ * first instruction, and mmap of files to be executed, because libraries have to be patched before
+ * anybody runs them. Everything else passes the filter; nothing is traced permanently, so
+ * debuggers find their place free.
+ *
+ * A keeper holds the filter's listener, too: when the supervisor dies, it takes the agents out and lets
+ * every call pass from then on. A closed listener would answer ENOSYS for ever.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/os.h"
+#include "trace/filter.h"
+#include "trace/session.h"
+
+#define EXEC_STOP   (SIGTRAP | PTRACE_EVENT_EXEC << 8)
+#define EXEC_LIMIT  200000000ull /* ns after which an exec that was let pass must have failed */
+#define MAX_WAITING 256
+
+/* A thread that was let into execve and is traced until it comes out. */
+struct waiting {
+	pid_t tid, pid; /* pid: whom execve makes of it */
+	uint64_t since;
+};
+
+/* ---- Answering ---- */
+
+static void pass(int listener, uint64_t id)
+{
+	struct seccomp_notif_resp resp = {.id = id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+}
+
+static bool receive(int listener, struct seccomp_notif *n)
+{
+	memset(n, 0, sizeof(*n));
+	return !ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, n);
+}
+
+static bool readable(int listener, int timeout_ms)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) > 0 && p.revents & POLLIN;
+}
+
+/* What the worker does for us the filter may stop as well: it passes. A notification is handed out
+ * once, so those of others are kept for later. */
+static void let_pass(void *arg, pid_t tid)
+{
+	struct skep_trace *t = arg;
+	struct seccomp_notif n;
+
+	while (t->nheld < MAX_WAITING && t->listener >= 0 && readable(t->listener, 0) &&
+	       receive(t->listener, &n)) {
+		if ((pid_t)n.pid == tid)
+			pass(t->listener, n.id);
+		else
+			t->held[t->nheld++] = n;
+	}
+}
+
+/* ---- New programs ---- */
+
+static struct waiting *find_waiting(struct skep_trace *t, pid_t tid)
+{
+	for (size_t i = 0; i < MAX_WAITING; i++)
+		if (t->waiting[i].tid == tid)
+			return &t->waiting[i];
+	return NULL;
+}
+
+static void on_exec(struct skep_trace *t, const struct seccomp_notif *n)
+{
+	pid_t tid = (pid_t)n->pid;
+	struct waiting *w = find_waiting(t, tid);
+
+	if (!w) {
+		w = find_waiting(t, 0);
+		if (w && !ptrace(PTRACE_SEIZE, tid, NULL, (void *)PTRACE_O_TRACEEXEC)) {
+			w->tid = tid;
+			w->pid = (pid_t)remote_status(tid, "Tgid", 10);
+		} else {
+			trace_notice(t, "process %d: what it executes is not traced: %s", (int)tid,
+				     w ? strerror(errno) : "too many at once");
+			w = NULL;
+		}
+	}
+	if (w)
+		w->since = skep_clock_mono();
+	pass(t->listener, n->id);
+}
+
+static void entered(struct skep_trace *t, pid_t pid)
+{
+	struct remote r = {.idle = let_pass, .idle_arg = t};
+	struct skep_error err;
+	int e, status;
+
+	/* It is inside execve still, whose end will set its result: out of there first. */
+	if (ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) || ptrace(PTRACE_CONT, pid, NULL, NULL) ||
+	    waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
+		return;
+	e = remote_adopt(&r, pid);
+	if (e) {
+		trace_notice(t, "process %d can't be entered: %s", (int)pid, strerror(-e));
+		ptrace(PTRACE_DETACH, pid, NULL, NULL);
+		return;
+	}
+	e = process_enter(t, &r, &err);
+	if (e < 0)
+		trace_notice(t, "%s", err.what);
+	remote_resume(&r);
+}
+
+/* Those that came out of execve, by a new program, by its failure, or dead. */
+static void look_at_waiting(struct skep_trace *t)
+{
+	for (size_t i = 0; i < MAX_WAITING; i++) {
+		struct waiting *w = &t->waiting[i];
+		pid_t tid = w->tid, got;
+		int status;
+
+		if (!tid)
+			continue;
+		/* Of a thread that is not the leader, execve makes the leader. */
+		got = waitpid(tid, &status, __WALL | WNOHANG);
+		if (got < 0 && w->pid > 0 && w->pid != tid) {
+			w->tid = tid = w->pid;
+			got = waitpid(tid, &status, __WALL | WNOHANG);
+		}
+		if (got < 0 && errno == ECHILD) {
+			w->tid = 0;
+			continue;
+		}
+		if (got == tid && WIFSTOPPED(status) && status >> 8 == EXEC_STOP) {
+			w->tid = 0;
+			entered(t, tid);
+		} else if (got == tid && WIFSTOPPED(status)) {
+			int sig = status >> 16 ? 0 : WSTOPSIG(status);
+
+			if (skep_clock_mono() - w->since > EXEC_LIMIT) {
+				w->tid = 0;
+				ptrace(PTRACE_DETACH, tid, NULL, (void *)(uintptr_t)sig);
+			} else {
+				ptrace(PTRACE_CONT, tid, NULL, (void *)(uintptr_t)sig);
+			}
+		} else if (got == tid) {
+			w->tid = 0;
+			if (tid == t->child) {
+				t->child_gone = true;
+				t->child_status = status;
+			}
+		} else if (skep_clock_mono() - w->since > EXEC_LIMIT) {
+			ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+		}
+	}
+}
+
+static bool any_waiting(const struct skep_trace *t)
+{
+	for (size_t i = 0; i < MAX_WAITING; i++)
+		if (t->waiting[i].tid)
+			return true;
+	return false;
+}
+
+/* ---- New code ---- */
+
+/* The process maps a file where something is attached: the call is done for it, what it mapped is
+ * patched, and it goes on with the result. */
+static void on_mmap(struct skep_trace *t, const struct seccomp_notif *n)
+{
+	struct remote r = {.idle = let_pass, .idle_arg = t};
+	const uint64_t *a = (const uint64_t *)n->data.args;
+	pid_t tid = (pid_t)n->pid, pid;
+	struct remote_thread *th;
+	long got;
+	int e;
+
+	pid = (pid_t)remote_status(tid, "Tgid", 10);
+	if (pid <= 0 || !process_wants_file(t, tid, (int)a[4]) || process_has_agent(t, pid) <= 0) {
+		pass(t->listener, n->id);
+		return;
+	}
+	e = remote_stop(&r, pid, tid);
+	if (e) {
+		trace_notice(t, "process %d: a library is not traced: %s", (int)pid, strerror(-e));
+		pass(t->listener, n->id);
+		return;
+	}
+	th = &r.threads[r.worker];
+	got = remote_syscall(&r, SYS_mmap, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (th->tid == tid) {
+		/* It is not to be done again. */
+		th->regs.rax = (uint64_t)got;
+		th->regs.orig_rax = (uint64_t)-1;
+		th->regs.rcx = th->regs.rip;
+		th->changed = true;
+	}
+	if (got > 0 || got < -4095)
+		process_update(t, &r);
+	remote_resume(&r);
+}
+
+static void handle(struct skep_trace *t, const struct seccomp_notif *n)
+{
+	if (n->data.nr == SYS_mmap)
+		on_mmap(t, n);
+	else
+		on_exec(t, n);
+}
+
+int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
+{
+	struct seccomp_notif n;
+
+	if (t->listener >= 0) {
+		if (any_waiting(t) || t->nheld)
+			timeout_ms = timeout_ms < 1 ? timeout_ms : 1;
+		if (readable(t->listener, t->nheld ? 0 : timeout_ms) && receive(t->listener, &n))
+			handle(t, &n);
+		/* Handling one may hold more. */
+		while (t->nheld) {
+			n = t->held[0];
+			memmove(t->held, t->held + 1, --t->nheld * sizeof(n));
+			handle(t, &n);
+		}
+		look_at_waiting(t);
+	} else if (timeout_ms > 0) {
+		skep_sleep((uint64_t)timeout_ms * 1000000);
+	}
+	trace_drain(t);
+	if (t->child > 0 && !t->child_gone && !find_waiting(t, t->child) &&
+	    waitpid(t->child, &t->child_status, WNOHANG) == t->child)
+		t->child_gone = true;
+	if (!t->child_gone)
+		return 0;
+	if (status)
+		*status = t->child_status;
+	return -ECHILD;
+}
+
+/* ---- The keeper ---- */
+
+static void close_others(int a, int b)
+{
+	int lo = a < b ? a : b, hi = a < b ? b : a;
+
+	syscall(SYS_close_range, 3, lo - 1, 0);
+	syscall(SYS_close_range, lo + 1, hi - 1, 0);
+	syscall(SYS_close_range, hi + 1, ~0u, 0);
+}
+
+/* Waits for the supervisor's end; nothing else, while it lives. */
+static void keep(struct skep_trace *t, int alive)
+{
+	struct seccomp_notif n;
+	ssize_t got;
+	sigset_t all;
+	char byte;
+
+	setsid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "skep-keeper");
+	close_others(alive, t->listener);
+	t->opts.notice = NULL;
+	do {
+		got = read(alive, &byte, 1);
+	} while (got < 0 && errno == EINTR);
+	/* A word tells that all is well: the supervisor left by itself. */
+	if (got == 0) {
+		atomic_store(&t->ctl->off, 1);
+		process_leave_all(t);
+	}
+	for (;;) {
+		struct pollfd p = {.fd = t->listener, .events = POLLIN};
+
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			break;
+		/* Nobody is left who has the filter. */
+		if (p.revents & (POLLHUP | POLLERR))
+			break;
+		if (p.revents & POLLIN && receive(t->listener, &n))
+			pass(t->listener, n.id);
+	}
+	_exit(0);
+}
+
+static int start_keeper(struct skep_trace *t)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	t->keeper_pid = fork();
+	if (!t->keeper_pid) {
+		close(ends[1]);
+		keep(t, ends[0]);
+	}
+	close(ends[0]);
+	if (t->keeper_pid < 0) {
+		close(ends[1]);
+		return -errno;
+	}
+	t->keeper = ends[1];
+	return 0;
+}
+
+/* ---- Starting ---- */
+
+struct started {
+	_Atomic int listener; /* in the child's table; 0: not yet, below 0: -errno */
+	_Atomic int go;
+	_Atomic int exec_errno;
+};
+
+static void become(struct started *s, char *const *argv)
+{
+	sigset_t none;
+	int fd = trace_filter_install();
+
+	atomic_store(&s->listener, fd < 0 ? fd : fd + 1);
+	while (!atomic_load(&s->go))
+		skep_sleep(100000);
+	if (fd >= 0)
+		close(fd);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (fd >= 0)
+		execvp(argv[0], argv);
+	atomic_store(&s->exec_errno, errno);
+	fprintf(stderr, "skep: %s: %s\n", argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static int take_listener(pid_t pid, const struct started *s)
+{
+	int pidfd, fd, got;
+
+	while (!(got = atomic_load(&s->listener)))
+		skep_sleep(50000);
+	if (got < 0)
+		return got;
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0)
+		return -errno;
+	fd = (int)syscall(SYS_pidfd_getfd, pidfd, got - 1, 0);
+	got = errno;
+	close(pidfd);
+	return fd < 0 ? -got : fd;
+}
+
+int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct skep_error *err)
+{
+	struct started *s =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int e = 0;
+
+	if (s == MAP_FAILED)
+		return skep_fail(err, -ENOMEM, NULL, "no memory");
+	t->waiting = calloc(MAX_WAITING, sizeof(*t->waiting));
+	t->held = calloc(MAX_WAITING, sizeof(*t->held));
+	if (!t->waiting || !t->held) {
+		munmap(s, 4096);
+		return skep_fail(err, -ENOMEM, NULL, "no memory");
+	}
+	fflush(NULL);
+	t->child = fork();
+	if (!t->child)
+		become(s, argv);
+	if (t->child < 0)
+		e = -errno;
+	if (!e) {
+		t->listener = take_listener(t->child, s);
+		e = t->listener < 0 ? t->listener : start_keeper(t);
+		if (e)
+			kill(t->child, SIGKILL);
+		atomic_store(&s->go, 1);
+	}
+	munmap(s, 4096);
+	if (e) {
+		t->listener = -1;
+		return skep_fail(err, e,
+				 e == -EBUSY ? "Another user notification filter is in force here."
+					     : NULL,
+				 "%s can't be started for tracing: %s", argv[0], strerror(-e));
+	}
+	*pid = t->child;
+	return 0;
+}
+
+int skep_trace_enter(struct skep_trace *t, pid_t pid, struct skep_error *err)
+{
+	struct remote r = {0};
+	int e = remote_stop(&r, pid, 0);
+
+	if (e)
+		return skep_fail(err, e,
+				 e == -EPERM   ? "It takes the same user, or root."
+				 : e == -EBUSY ? "Detach the debugger first."
+					       : NULL,
+				 "process %d can't be entered: %s", (int)pid,
+				 e == -EBUSY ? "somebody else traces it" : strerror(-e));
+	e = process_enter(t, &r, err);
+	remote_resume(&r);
+	return e < 0 ? e : 0;
+}
+
+void spawn_close(struct skep_trace *t)
+{
+	for (size_t i = 0; t->waiting && i < MAX_WAITING; i++) {
+		int status;
+
+		if (!t->waiting[i].tid)
+			continue;
+		if (!ptrace(PTRACE_INTERRUPT, t->waiting[i].tid, NULL, NULL) &&
+		    waitpid(t->waiting[i].tid, &status, __WALL) > 0 && WIFSTOPPED(status))
+			ptrace(PTRACE_DETACH, t->waiting[i].tid, NULL, NULL);
+	}
+	for (uint32_t i = 0; i < t->nheld; i++)
+		pass(t->listener, t->held[i].id);
+	free(t->waiting);
+	free(t->held);
+	t->waiting = NULL;
+	t->held = NULL;
+	t->nheld = 0;
+	if (t->listener >= 0)
+		close(t->listener);
+	t->listener = -1;
+	if (t->keeper <= 0)
+		return;
+	/* It goes on answering for those who live on with the filter; mostly there are none. */
+	(void)!write(t->keeper, "", 1);
+	close(t->keeper);
+	t->keeper = 0;
+	for (int i = 0; i < 100 && !waitpid(t->keeper_pid, NULL, WNOHANG); i++)
+		skep_sleep(1000000);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * skep trace on programs linked in every way, beside the kernel's probes on the same functions:
+ * arguments and results, counted by value, must be equal, and the programs go on as without.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd.h"
+
+static int compared, ran;
+
+static const char head[] =
+	"#include <linux/bpf.h>\n#include <linux/ptrace.h>\n#include <bpf/bpf_helpers.h>\n"
+	"#include <bpf/bpf_tracing.h>\n"
+	"struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 65536);\n"
+	"	__type(key, __u64); __type(value, __u64); } seen SEC(\".maps\");\n"
+	"static void see(__u64 what, __u64 value)\n"
+	"{\n"
+	"	__u64 key = what << 32 | (__u32)value, one = 1, *v;\n"
+	"	v = bpf_map_lookup_elem(&seen, &key);\n"
+	"	if (!v && !bpf_map_update_elem(&seen, &key, &one, BPF_NOEXIST))\n"
+	"		return;\n"
+	"	v = bpf_map_lookup_elem(&seen, &key);\n" /* another thread was faster */
+	"	if (v)\n"
+	"		__sync_fetch_and_add(v, 1);\n"
+	"}\n"
+	"char _license[] SEC(\"license\") = \"GPL\";\n"
+	"#define P(n, f) SEC(\"uprobe/\" VICTIM \":victim_\" #f) int in_##f(struct pt_regs "
+	"*ctx)\\\n"
+	"{ see(n, PT_REGS_PARM1(ctx)); return 0; }\\\n"
+	"SEC(\"uretprobe/\" VICTIM \":victim_\" #f) int out_##f(struct pt_regs *ctx)\\\n"
+	"{ see(n + 100, PT_REGS_RC(ctx)); return 0; }\n";
+
+static const char functions[] =
+	"P(1, add) P(2, fact) P(3, tail) P(4, jump) P(6, short)\n"
+	"SEC(\"uprobe/\" VICTIM \":victim_text\") int text(struct pt_regs *ctx)\n"
+	"{\n"
+	"	char s[4] = \"\";\n"
+	"	bpf_probe_read_user_str(s, sizeof(s), (void *)PT_REGS_PARM1(ctx));\n"
+	"	see(7, s[0] | s[1] << 8 | s[2] << 16);\n"
+	"	return 0;\n"
+	"}\n";
+
+static const char *victim(const char *kind)
+{
+	static char path[4096];
+
+	snprintf(path, sizeof(path), "%s/build/test/victims/%s", cmd_root(), kind);
+	return path;
+}
+
+static const char *program(const char *kind, const char *body)
+{
+	char text[8192], name[64];
+
+	snprintf(text, sizeof(text), "#define VICTIM \"%s\"\n%s%s", victim(kind), head, body);
+	snprintf(name, sizeof(name), "%s.bpf.c", kind);
+	return cmd_text(name, text);
+}
+
+/* The object behind what the traced command printed. */
+static const struct json_value *result(const struct cmd_result *r)
+{
+	const char *json = strchr(r->out, '{');
+
+	assert_non_null(json);
+	return json_parse(json);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return x[0] < y[0] ? -1 : x[0] > y[0];
+}
+
+/* Keys and counts, in order. */
+static size_t gather(const struct json_value *v, uint64_t (*out)[2], size_t max)
+{
+	size_t n = json_count(v, "maps.seen");
+
+	assert_true(n <= max);
+	for (size_t i = 0; i < n; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "maps.seen.%zu.key", i);
+		out[i][0] = (uint64_t)json_number(v, path);
+		snprintf(path, sizeof(path), "maps.seen.%zu.value", i);
+		out[i][1] = (uint64_t)json_number(v, path);
+	}
+	qsort(out, n, sizeof(out[0]), by_key);
+	return n;
+}
+
+static const char expected[] = "fact 3628800\ntail 1005\nafter 3\ntext yz\nloop 4 short 9\n"
+			       "threads 4024000\nchild 42\nstatus 5\n";
+
+static void compare(const char *kind)
+{
+	static uint64_t seen[2][16384][2];
+	const char *prog = program(kind, functions);
+	size_t n[2] = {0, 0};
+
+	for (int k = 0; k < (cmd_kernel() ? 2 : 1); k++) {
+		const struct cmd_result *r =
+			skep_cmd("trace --json -m seen --runtime %s %s -- %s 50",
+				 k ? "kernel" : "user", prog, victim(kind));
+
+		if (r->status != 3)
+			print_error("%s: %s", kind, r->err);
+		assert_int_equal(r->status, 3);
+		assert_memory_equal(r->out, expected, sizeof(expected) - 1);
+		assert_string_equal(r->err, "");
+		n[k] = gather(result(r), seen[k], 16384);
+		assert_true(n[k] > 1000);
+		ran++;
+	}
+	if (!n[1])
+		return;
+	for (size_t i = 0; i < n[0] && i < n[1]; i++) {
+		if (seen[0][i][0] != seen[1][i][0] || seen[0][i][1] != seen[1][i][1])
+			print_error("%s: %llx %llu here, %llx %llu in the kernel\n", kind,
+				    (unsigned long long)seen[0][i][0],
+				    (unsigned long long)seen[0][i][1],
+				    (unsigned long long)seen[1][i][0],
+				    (unsigned long long)seen[1][i][1]);
+		assert_int_equal(seen[0][i][0], seen[1][i][0]);
+		assert_int_equal(seen[0][i][1], seen[1][i][1]);
+		compared++;
+	}
+	assert_int_equal(n[0], n[1]);
+}
+
+static void pie(void **state)
+{
+	compare("pie");
+}
+
+static void nopie(void **state)
+{
+	compare("nopie");
+}
+
+static void statics(void **state)
+{
+	compare("static");
+	compare("staticpie");
+}
+
+static void cet(void **state)
+{
+	compare("cet");
+}
+
+/* A function that can't be patched soundly is refused, with its reason, and nothing else suffers. */
+static void refused(void **state)
+{
+	const struct cmd_result *r =
+		skep_cmd("trace --json -m seen %s -- %s 5", program("pie", "P(1, loop) P(2, fact)"),
+			 victim("pie"));
+
+	assert_int_equal(r->status, 3);
+	assert_non_null(strstr(r->err, "victim_loop+0x0 can't be patched: the code jumps to"));
+	assert_memory_equal(r->out, expected, sizeof(expected) - 1);
+	assert_int_equal((int)json_count(result(r), "maps.seen"), 20);
+
+	r = skep_cmd("trace %s -- %s", program("pie", "P(1, nothing)"), victim("pie"));
+	assert_int_equal(r->status, 1);
+	assert_non_null(strstr(r->err, "no function 'victim_nothing'"));
+	ran++;
+}
+
+/* Functions of libraries, from the first call on, in all processes of a tree. */
+static void shell(void **state)
+{
+	static const char body[] = "SEC(\"uprobe//lib/x86_64-linux-gnu/libc.so.6:getenv\")\n"
+				   "int env(struct pt_regs *ctx) { see(1, "
+				   "bpf_get_current_pid_tgid() >> 32); return 0; }\n";
+	const char *prog = program("pie", body), *script;
+	const struct cmd_result *r;
+
+	script = cmd_text("tree.sh",
+			  "for i in 1 2 3; do ls / > /dev/null; done\n"
+			  "ls /etc | sort | tail -1 > /dev/null\necho done $(date +%Y | wc -c)\n");
+	r = skep_cmd("trace --json -m seen %s -- /bin/bash %s", prog, script);
+	assert_int_equal(r->status, 0);
+	assert_memory_equal(r->out, "done 5\n", 7);
+	assert_string_equal(r->err, "");
+	/* bash, four times ls, sort, date; tail and wc may call it, too. */
+	assert_true(json_count(result(r), "maps.seen") >= 7);
+	ran++;
+}
+
+/* A running process is entered, left, and entered again, and goes on. */
+static void running(void **state)
+{
+	static const char body[] = "SEC(\"uprobe/\" VICTIM \":victim_add\")\n"
+				   "int add(struct pt_regs *ctx) { see(1, 1); return 0; }\n"
+				   "SEC(\"uretprobe/\" VICTIM \":victim_add\")\n"
+				   "int ret(struct pt_regs *ctx) { see(2, 1); return 0; }\n";
+	const char *prog = program("pie", body);
+	const struct cmd_result *r;
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, 1);
+		execl(victim("pie"), "pie", "2000000000", NULL);
+		_exit(1);
+	}
+	usleep(100000);
+	for (int i = 0; i < 5; i++) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", pid);
+		r = skep_cmd("trace --json -m seen %s -t 100ms -p %s", prog, number);
+		assert_int_equal(r->status, 0);
+		assert_string_equal(r->err, "");
+		assert_int_equal((int)json_count(result(r), "maps.seen"), 2);
+		assert_true(json_number(result(r), "maps.seen.0.value") > 1000);
+		assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+		ran++;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+}
+
+static int done(void **state)
+{
+	printf("ran: trace-runs %d\n", ran);
+	if (cmd_kernel())
+		printf("ran: trace-compared %d\n", compared);
+	else
+		printf("skipped: the kernel's probes, which take root\n");
+	cmd_cleanup();
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pie),     cmocka_unit_test(nopie),   cmocka_unit_test(statics),
+		cmocka_unit_test(cet),     cmocka_unit_test(refused), cmocka_unit_test(shell),
+		cmocka_unit_test(running),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, done);
+}

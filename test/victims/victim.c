@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A program to be traced, in several ways of linking. What it prints depends on every function
+ * doing its work; what a trace must see is written beside each.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROBED __attribute__((noinline, noclone, used))
+
+static volatile int sink;
+static jmp_buf back;
+
+/* Argument and result. */
+PROBED int victim_add(int a, int b)
+{
+	sink++;
+	return a + b;
+}
+
+/* Recursive. */
+PROBED long victim_fact(long n)
+{
+	long r = 1;
+
+	if (n > 1) {
+		r = victim_fact(n - 1);
+		sink++; /* so that it is no loop */
+	}
+	return n * r;
+}
+
+/* Ends in a jump to another probed function. */
+PROBED int victim_tail(int a)
+{
+	sink++;
+	return victim_add(a, 1000);
+}
+
+/* Never returns. */
+PROBED void victim_jump(int n)
+{
+	sink++;
+	if (n > 0)
+		victim_jump(n - 1);
+	longjmp(back, 7);
+}
+
+PROBED const char *victim_text(const char *s)
+{
+	sink++;
+	return s + 1;
+}
+
+/* Begins with a loop to its own first bytes. */
+__asm__(".text\n.globl victim_loop\n.type victim_loop, @function\n.balign 16\nvictim_loop:\n"
+	"	xor %eax, %eax\n1:	inc %eax\n	dec %edi\n	jg 1b\n	ret\n"
+	".size victim_loop, . - victim_loop\n");
+int victim_loop(int n);
+
+/* Shorter than a jump. */
+__asm__(".text\n.globl victim_short\n.type victim_short, @function\n.balign 16\nvictim_short:\n"
+	"	mov %edi, %eax\n	ret\n.size victim_short, . - victim_short\n.balign 16\n");
+int victim_short(int n);
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	victim_add(sig, 0);
+}
+
+static void *thread(void *arg)
+{
+	long sum = 0;
+
+	for (int i = 0; i < 1000; i++)
+		sum += victim_add(i, (int)(long)arg);
+	return (void *)sum;
+}
+
+static void threads(int n)
+{
+	pthread_t t[64];
+	long sum = 0;
+	void *one;
+
+	for (int i = 0; i < n; i++)
+		pthread_create(&t[i], NULL, thread, (void *)(long)i);
+	for (int i = 0; i < n; i++) {
+		pthread_join(t[i], &one);
+		sum += (long)one;
+	}
+	printf("threads %ld\n", sum);
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc > 1 ? atoi(argv[1]) : 1, status = 0;
+	pid_t pid;
+
+	for (int i = 0; i < rounds; i++)
+		victim_add(i, i);
+	printf("fact %ld\n", victim_fact(10));
+	printf("tail %d\n", victim_tail(5));
+	if (!setjmp(back))
+		victim_jump(3);
+	printf("after %d\n", victim_add(1, 2));
+	printf("text %s\n", victim_text("xyz"));
+	printf("loop %d short %d\n", victim_loop(4), victim_short(9));
+	signal(SIGUSR1, on_signal);
+	raise(SIGUSR1);
+	threads(8);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		printf("child %d\n", victim_add(20, 22));
+		fflush(stdout);
+		_exit(victim_short(5));
+	}
+	waitpid(pid, &status, 0);
+	printf("status %d\n", WEXITSTATUS(status));
+	if (argc > 2) {
+		argv[2] = NULL;
+		fflush(stdout);
+		execv("/proc/self/exe", argv);
+	}
+	return 3;
+}
