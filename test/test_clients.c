@@ -181,7 +181,7 @@ static void test_static(void **state)
 		cmd_root(), dir),
 	     out);
 	snprintf(line, sizeof(line), "%s/static", dir);
-	twin("static", 17, "", line);
+	twin("static", 18, "", line);
 }
 
 static void test_go(void **state)
@@ -228,6 +228,27 @@ static void test_bcc(void **state)
 	unsetenv("BCC_KERNEL_SOURCE");
 }
 
+/* As far as there are hooks: docs/client.md says which probes have none. */
+static void test_bpftrace(void **state)
+{
+	const char *const scripts[] = {
+		"BEGIN { @x[1] = count(); @x[1] = count(); @h = hist(7); @l = lhist(5, 0, 10, 1); "
+		"@s = sum(4); @m = max(3); @a = avg(8); printf(\"%s %s %d\\n\", comm, probe, "
+		"pid == tid); print(@x); clear(@h); exit(); } END { clear(@a); }",
+		"BEGIN { $i = 0; while ($i < 5) { @[$i] = $i * $i; $i++; } @t = (1, \"two\"); "
+		"if (@[4] == 16) { printf(\"%d %x\\n\", @[3], 255); } delete(@[0]); "
+		"printf(\"%s\\n\", strftime(\"%Y\", 0)); exit(); }",
+	};
+
+	NEEDS(have("bpftrace") && !geteuid(), "bpftrace and root");
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+		char line[2 * PATH_MAX];
+
+		snprintf(line, sizeof(line), "bpftrace %s", cmd_text("script.bt", scripts[i]));
+		twin("bpftrace", 4, "", line);
+	}
+}
+
 static int teardown(void **state)
 {
 	cmd_cleanup();
@@ -240,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_bpftool),  cmocka_unit_test(test_probe),
 		cmocka_unit_test(test_skeleton), cmocka_unit_test(test_static),
 		cmocka_unit_test(test_go),       cmocka_unit_test(test_bcc),
+		cmocka_unit_test(test_bpftrace),
 	};
 	char *slash;
 

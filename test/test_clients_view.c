@@ -209,6 +209,28 @@ static void test_handles(void **state)
 	print_message("ran: clients_handles 1\n");
 }
 
+/* Sockets and perf events are the machine's: never pretended, and the reason is said. */
+static void test_attach(void **state)
+{
+	const struct cmd_result *r;
+	char line[2 * PATH_MAX];
+
+	snprintf(line, sizeof(line), "%s/test/clients/attach", build);
+	r = skep_cmd("exec -- %s refused", line);
+	if (r->status)
+		print_error("exit %d\n%s%s", r->status, r->out, r->err);
+	assert_int_equal(r->status, 0);
+	assert_non_null(strstr(r->err, "sockets are the machine's"));
+	assert_non_null(strstr(r->err, "this perf event is the machine's"));
+	assert_int_equal(skep_cmd("exec -- %s works", line)->status, 1);
+	print_message("ran: clients_attach 1\n");
+	if (!geteuid() && cmd_kernel()) {
+		strcat(line, " works");
+		assert_int_equal(system(line), 0);
+		print_message("ran: clients_attach 1\n");
+	}
+}
+
 static void test_none(void **state)
 {
 	const struct cmd_result *r;
@@ -236,7 +258,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),      cmocka_unit_test(test_pins),
 		cmocka_unit_test(test_trace_pipe), cmocka_unit_test(test_user),
-		cmocka_unit_test(test_handles),    cmocka_unit_test(test_none),
+		cmocka_unit_test(test_handles),    cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_none),
 	};
 	char *slash;
 

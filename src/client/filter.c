@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -65,14 +67,31 @@ static int add_machines(scmp_filter_ctx ctx)
 	return err;
 }
 
+/* Of calls that do many things, those with these arguments: as ints, the upper half may be anything. */
 static const struct {
 	enum skep_syscall call;
 	const char *name;
+	unsigned nargs;
+	struct scmp_arg_cmp args[2];
 } calls[] = {
-	{SKEP_CALL_BPF, "bpf"},
-	{SKEP_CALL_PERF, "perf_event_open"},
-	{SKEP_CALL_STATFS, "statfs"},
-	{SKEP_CALL_FSTATFS, "fstatfs"},
+	{SKEP_CALL_BPF, "bpf", 0, {{0}}},
+	{SKEP_CALL_PERF, "perf_event_open", 0, {{0}}},
+	{SKEP_CALL_STATFS, "statfs", 0, {{0}}},
+	{SKEP_CALL_FSTATFS, "fstatfs", 0, {{0}}},
+	{SKEP_CALL_SOCKOPT,
+	 "setsockopt",
+	 2,
+	 {{1, SCMP_CMP_MASKED_EQ, UINT32_MAX, SOL_SOCKET},
+	  {2, SCMP_CMP_MASKED_EQ, UINT32_MAX, SO_ATTACH_BPF}}},
+	{SKEP_CALL_SOCKOPT,
+	 "setsockopt",
+	 2,
+	 {{1, SCMP_CMP_MASKED_EQ, UINT32_MAX, SOL_SOCKET},
+	  {2, SCMP_CMP_MASKED_EQ, UINT32_MAX, SO_ATTACH_REUSEPORT_EBPF}}},
+	{SKEP_CALL_SET_BPF,
+	 "ioctl",
+	 1,
+	 {{1, SCMP_CMP_MASKED_EQ, UINT32_MAX, PERF_EVENT_IOC_SET_BPF}}},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -102,8 +121,9 @@ int skep_filter_install(void)
 		return -ENOMEM;
 	err = add_machines(ctx);
 	for (size_t i = 0; i < CALLS && !err; i++)
-		err = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY,
-				       seccomp_syscall_resolve_name(calls[i].name), 0);
+		err = seccomp_rule_add_array(ctx, SCMP_ACT_NOTIFY,
+					     seccomp_syscall_resolve_name(calls[i].name),
+					     calls[i].nargs, calls[i].args);
 	if (!err)
 		err = load_filter(ctx);
 	seccomp_release(ctx);

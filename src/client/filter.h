@@ -10,6 +10,8 @@ enum skep_syscall {
 	SKEP_CALL_PERF, /* perf_event_open */
 	SKEP_CALL_STATFS,
 	SKEP_CALL_FSTATFS,
+	SKEP_CALL_SOCKOPT, /* setsockopt: a program is attached to a socket */
+	SKEP_CALL_SET_BPF, /* ioctl: a program is attached to a perf event */
 	SKEP_CALL_END,
 };
 

@@ -48,6 +48,7 @@ struct skep_notify {
 	pthread_mutex_t turn; /* one thread at a time waits for a notification */
 	dev_t bpffs; /* of the files that stand for pins, or 0 */
 	_Atomic unsigned long count;
+	_Atomic unsigned said; /* which refusals were explained, by enum skep_syscall */
 };
 
 int skep_notify_open(struct skep_notify **out, struct skep *skep, const struct skep_start *from)
@@ -78,26 +79,28 @@ unsigned long skep_notify_count(const struct skep_notify *n)
 
 /* ---- Serving ---- */
 
-/* Of /proc/PID/status: the thread group, and whether it may use bpf(2) as root may. */
-static bool read_status(pid_t pid, pid_t *tgid, bool *capable)
+/* Of /proc/PID/status: process and user, and whether it may use bpf(2) as root may. */
+static bool read_status(struct skep_caller *caller)
 {
 	char path[48], line[256];
 	unsigned long long caps = 0;
 	int id = 0;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)caller->pid);
 	f = fopen(path, "re");
 	if (!f)
 		return false;
 	while (fgets(line, sizeof(line), f)) {
 		sscanf(line, "Tgid: %d", &id);
+		sscanf(line, "Uid: %u", &caller->uid);
+		sscanf(line, "Gid: %u", &caller->gid);
 		sscanf(line, "CapEff: %llx", &caps);
 	}
 	fclose(f);
-	*tgid = id;
+	caller->tgid = id;
 	/* CAP_SYS_ADMIN, or CAP_BPF, which may do what this instance can. */
-	*capable = caps & (1ull << 21 | 1ull << 39);
+	caller->unprivileged = !(caps & (1ull << 21 | 1ull << 39));
 	return id > 0;
 }
 
@@ -170,6 +173,29 @@ static long open_perf(struct skep_notify *n, const uint64_t *args, int *fd)
 	return *fd < 0 ? *fd : 0;
 }
 
+/* To what is the machine's no program of an instance can be attached: the kernel refuses its descriptor
+ * (EINVAL), and here is said why. */
+static long attach_elsewhere(struct skep_notify *n, enum skep_syscall which, const __u64 *args)
+{
+	static const char *const what[] = {
+		[SKEP_CALL_SOCKOPT] = "sockets are the machine's (SO_ATTACH_BPF)",
+		[SKEP_CALL_SET_BPF] = "this perf event is the machine's (PERF_EVENT_IOC_SET_BPF)",
+	};
+	struct skep_object *prog;
+	int fd = (int)args[2];
+
+	if (which == SKEP_CALL_SOCKOPT &&
+	    skep_caller_read(&fd, (const void *)(uintptr_t)args[3], sizeof(fd)))
+		return PASS;
+	if (skep_object_get(n->skep, fd, SKEP_KIND_PROG, &prog))
+		return PASS;
+	skep_object_put(prog);
+	if (!(atomic_fetch_or(&n->said, 1u << which) & 1u << which))
+		fprintf(stderr, "skep: %s: programs of an instance can't be attached\n",
+			what[which]);
+	return PASS;
+}
+
 static long call_bpf(struct skep_notify *n, const struct skep_caller *caller, const uint64_t *args,
 		     int *fd)
 {
@@ -191,15 +217,12 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 	const uint64_t args[] = {from[0], from[1], from[2], from[3], from[4]};
 	enum skep_syscall which = skep_filter_call(&req->data);
 	struct skep_caller caller = {.pid = (pid_t)req->pid, .pidfd = -1}, *was;
-	pid_t tgid;
-	bool capable;
 	long ret;
 
 	*fd = -1;
-	if (!read_status(caller.pid, &tgid, &capable))
+	if (!read_status(&caller))
 		return -ESRCH;
-	caller.unprivileged = !capable;
-	caller.pidfd = (int)syscall(SYS_pidfd_open, (long)tgid, 0L);
+	caller.pidfd = (int)syscall(SYS_pidfd_open, (long)caller.tgid, 0L);
 	/* Only if it still waits are these the numbers of who called. */
 	if (caller.pidfd < 0 || !still_waits(n->listener, req->id)) {
 		if (caller.pidfd >= 0)
@@ -211,6 +234,8 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 		ret = open_perf(n, args, fd);
 	else if (which == SKEP_CALL_STATFS || which == SKEP_CALL_FSTATFS)
 		ret = skep_files_statfs(n->bpffs, args, which == SKEP_CALL_FSTATFS);
+	else if (which == SKEP_CALL_SOCKOPT || which == SKEP_CALL_SET_BPF)
+		ret = attach_elsewhere(n, which, from);
 	else if (which != SKEP_CALL_BPF)
 		ret = PASS;
 	else if ((uint32_t)args[0] >= SKEP_ASK_BTF && (uint32_t)args[0] < SKEP_ASK_END)

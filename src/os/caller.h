@@ -12,7 +12,9 @@
 #include <sys/types.h>
 
 struct skep_caller {
-	pid_t pid; /* the calling thread */
+	pid_t pid, tgid; /* the calling thread, and its process */
+	uid_t uid; /* its real ids */
+	gid_t gid;
 	int pidfd; /* of its process: descriptors are copied through it */
 	bool unprivileged; /* it has none of the kernel's capabilities for bpf(2) */
 	bool gave; /* out: the call's result is a new descriptor, in this process */

@@ -103,6 +103,47 @@ static void program(void)
 	       strstr(log, "invalid") ?: "");
 }
 
+static uint32_t run_raw(const struct bpf_insn *insns, uint32_t n)
+{
+	union bpf_attr a = {.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT}, t = {0};
+
+	a.insns = (uintptr_t)insns;
+	a.insn_cnt = n;
+	a.license = (uintptr_t) "GPL";
+	t.test.prog_fd = (uint32_t)bpf(BPF_PROG_LOAD, &a);
+	if ((int)t.test.prog_fd < 0 || bpf(BPF_PROG_TEST_RUN, &t))
+		return ~0u;
+	close((int)t.test.prog_fd);
+	return t.test.retval;
+}
+
+/* Programs that this process runs run as this process. */
+static void task(void)
+{
+	const struct bpf_insn call = {.code = BPF_JMP | BPF_CALL,
+				      .imm = BPF_FUNC_get_current_pid_tgid};
+	const struct bpf_insn uid = {.code = BPF_JMP | BPF_CALL,
+				     .imm = BPF_FUNC_get_current_uid_gid};
+	const struct bpf_insn shift = {.code = BPF_ALU64 | BPF_RSH | BPF_K, .imm = 32};
+	const struct bpf_insn end = {.code = BPF_JMP | BPF_EXIT};
+	/* Its name, at the top of the stack: the first four letters. */
+	const struct bpf_insn comm[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 1, .src_reg = 10},
+		{.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = 1, .imm = -16},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 2, .imm = 16},
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_get_current_comm},
+		{.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 0, .src_reg = 10, .off = -16},
+		end,
+	};
+	const struct bpf_insn tid[] = {call, end}, tgid[] = {call, shift, end};
+	const struct bpf_insn user[] = {uid, end}, group[] = {uid, shift, end};
+
+	printf("tid %d tgid %d", run_raw(tid, 2) == (uint32_t)syscall(SYS_gettid),
+	       run_raw(tgid, 3) == (uint32_t)getpid());
+	printf(" uid %d gid %d", run_raw(user, 2) == getuid(), run_raw(group, 3) == getgid());
+	printf(" comm %x\n", run_raw(comm, 6));
+}
+
 /* A handle goes through a socket to a child, whose own it then is. */
 static void passing(void)
 {
@@ -145,5 +186,6 @@ int main(void)
 	maps();
 	program();
 	passing();
+	task();
 	return 0;
 }
