@@ -180,6 +180,30 @@ static void refused(void **state)
 	ran++;
 }
 
+/* Unwinders find their way through frames whose returns are awaited. */
+static void unwinding(void **state)
+{
+	static const char *const kinds[] = {"pie", "static"};
+	const char *body = "P(1, leave) P(2, frames) P(3, add)";
+	char plain[64], traced[64];
+
+	for (int i = 0; i < 2; i++) {
+		const char *prog = program(kinds[i], body);
+		const struct cmd_result *r = skep_cmd("exec -- %s unwind", victim(kinds[i]));
+
+		assert_int_equal(r->status, 4);
+		snprintf(plain, sizeof(plain), "%.40s", r->out);
+		r = skep_cmd("trace --json -m seen %s -- %s unwind", prog, victim(kinds[i]));
+		assert_int_equal(r->status, 4);
+		assert_string_equal(r->err, "");
+		snprintf(traced, sizeof(traced), "%.*s", (int)strlen(plain), r->out);
+		assert_string_equal(plain, traced);
+		/* Entries of leave with six arguments; one of frames; add's of the clean-up. */
+		assert_true(json_count(result(r), "maps.seen") >= 9);
+		ran++;
+	}
+}
+
 /* Functions of libraries, from the first call on, in all processes of a tree. */
 static void shell(void **state)
 {
@@ -251,9 +275,9 @@ static int done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pie),     cmocka_unit_test(nopie),   cmocka_unit_test(statics),
-		cmocka_unit_test(cet),     cmocka_unit_test(refused), cmocka_unit_test(shell),
-		cmocka_unit_test(running),
+		cmocka_unit_test(pie),   cmocka_unit_test(nopie),   cmocka_unit_test(statics),
+		cmocka_unit_test(cet),   cmocka_unit_test(refused), cmocka_unit_test(unwinding),
+		cmocka_unit_test(shell), cmocka_unit_test(running),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, done);

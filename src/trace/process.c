@@ -215,7 +215,8 @@ static int patch(struct skep_trace *t, struct remote *r, struct dir *dir, const 
 	struct agent_site site = {.ip = addr,
 				  .func = p->func.name[0] ? p->func.offset + bias : addr,
 				  .nentry = p->nentry,
-				  .nreturn = p->nreturn};
+				  .nreturn = p->nreturn,
+				  .flags = p->flags};
 	uint8_t stub[sizeof(site) + X86_STUB_HEAD + X86_STUB_CALL + X86_MAX_OUT];
 	bool entry = p->offset == p->func.offset && p->func.name[0];
 	struct dir_patch *d = &dir->patches[dir->npatches];

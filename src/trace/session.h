@@ -14,6 +14,7 @@ struct point {
 	struct trace_elf *elf;
 	uint64_t offset; /* in the file */
 	struct trace_func func; /* around it */
+	uint32_t flags; /* AGENT_SITE_* */
 	uint32_t nentry, nreturn;
 	uint32_t links[AGENT_SITE_LINKS]; /* entries first */
 };
@@ -54,6 +55,7 @@ struct skep_trace {
 	size_t nelfs;
 	struct point *points;
 	size_t npoints;
+	bool unwinders; /* there are points at them */
 	uint64_t dir; /* address of struct dir in traced processes */
 	unsigned entered;
 	/* The started command. */

@@ -141,6 +141,43 @@ static int add_match(void *arg, const struct trace_func *f)
 	return add_point(a, f->offset, f);
 }
 
+/* Where unwinders begin, and where a caught exception ends. Returns that are awaited take the place of
+ * return addresses, which those read. */
+static const struct {
+	const char *name;
+	uint32_t flag;
+} unwinders[] = {
+	{"_Unwind_RaiseException", AGENT_SITE_UNWIND},
+	{"_Unwind_Resume", AGENT_SITE_UNWIND},
+	{"_Unwind_Resume_or_Rethrow", AGENT_SITE_UNWIND},
+	{"_Unwind_ForcedUnwind", AGENT_SITE_UNWIND},
+	{"_Unwind_Backtrace", AGENT_SITE_UNWIND},
+	{"__cxa_begin_catch", AGENT_SITE_CAUGHT},
+};
+
+static int add_unwinders(struct skep_trace *t)
+{
+	static const char *const libs[] = {"libgcc_s.so.1", "libstdc++.so.6"};
+	struct trace_elf *elf;
+	struct trace_func f;
+
+	for (size_t i = 0; !t->unwinders && i < sizeof(libs) / sizeof(libs[0]); i++)
+		(void)open_file(t, libs[i], &elf, NULL); /* not there: nobody uses it */
+	t->unwinders = true;
+	for (size_t i = 0; i < t->nelfs; i++)
+		for (size_t k = 0; k < sizeof(unwinders) / sizeof(unwinders[0]); k++) {
+			struct point *p;
+
+			if (trace_elf_find(t->elfs[i], unwinders[k].name, &f))
+				continue;
+			p = point_at(t, t->elfs[i], f.offset, &f);
+			if (!p)
+				return -ENOMEM;
+			p->flags |= unwinders[k].flag;
+		}
+	return 0;
+}
+
 int skep_trace_uprobe(struct skep_trace *t, int prog_fd, const struct skep_uprobe *u,
 		      struct skep_error *err)
 {
@@ -180,6 +217,8 @@ int skep_trace_uprobe(struct skep_trace *t, int prog_fd, const struct skep_uprob
 		e = add_point(&a, f.offset + u->offset, &f);
 	else
 		e = add_point(&a, u->offset, &f);
+	if (e >= 0 && u->ret)
+		e = add_unwinders(t);
 	if (e < 0)
 		return e;
 	return a.n ? (int)a.n

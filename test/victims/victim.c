@@ -3,6 +3,7 @@
  * A program to be traced, in several ways of linking. What it prints depends on every function
  * doing its work; what a trace must see is written beside each.
  */
+#include <execinfo.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -69,6 +70,55 @@ __asm__(".text\n.globl victim_short\n.type victim_short, @function\n.balign 16\n
 	"	mov %edi, %eax\n	ret\n.size victim_short, . - victim_short\n.balign 16\n");
 int victim_short(int n);
 
+/* Ends its thread: the C library unwinds the stack. */
+PROBED int victim_leave(int n)
+{
+	int r;
+
+	if (n == 0)
+		pthread_exit((void *)5L);
+	r = victim_leave(n - 1);
+	sink++;
+	return r + 1;
+}
+
+static void cleanup(void *arg)
+{
+	victim_add(*(int *)arg, 0);
+}
+
+static void *leaver(void *arg)
+{
+	int n = 77;
+
+	pthread_cleanup_push(cleanup, &n);
+	victim_leave((int)(long)arg);
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+PROBED int victim_frames(void)
+{
+	void *at[32];
+	int n = backtrace(at, 32);
+
+	sink++;
+	return n;
+}
+
+static int unwind(void)
+{
+	pthread_t t;
+	void *r;
+
+	for (int i = 0; i < 20; i++) {
+		pthread_create(&t, NULL, leaver, (void *)5L);
+		pthread_join(t, &r);
+	}
+	printf("left %ld frames %d\n", (long)r, victim_frames());
+	return 4;
+}
+
 static void on_signal(int sig)
 {
 	(void)sig;
@@ -104,6 +154,8 @@ int main(int argc, char **argv)
 	int rounds = argc > 1 ? atoi(argv[1]) : 1, status = 0;
 	pid_t pid;
 
+	if (argc > 1 && !strcmp(argv[1], "unwind"))
+		return unwind();
 	for (int i = 0; i < rounds; i++)
 		victim_add(i, i);
 	printf("fact %ld\n", victim_fact(10));

@@ -101,6 +101,10 @@ struct agent_boot {
 	bool quiet_seccomp; /* a filter is in force that may kill */
 };
 
+/* An unwinder begins here, and has to find true return addresses; it has ended. */
+#define AGENT_SITE_UNWIND 1u
+#define AGENT_SITE_CAUGHT 2u
+
 /* A patched place, beside its trampoline; the supervisor writes it, the agent reads it. */
 #define AGENT_SITE_LINKS 24
 struct agent_site {
@@ -109,7 +113,7 @@ struct agent_site {
 	uint64_t resume; /* where the moved instructions are */
 	uint32_t nentry, nreturn; /* links of either kind, entries first */
 	uint32_t links[AGENT_SITE_LINKS];
-	uint32_t sema; /* reserved */
+	uint32_t flags; /* AGENT_SITE_* */
 	uint32_t pad;
 };
 

@@ -62,6 +62,7 @@ struct agent_return {
 	uint64_t slot; /* where the return address stands */
 	uint64_t real; /* what it is */
 	const struct agent_site *site;
+	bool shown; /* the true one stands there for the moment */
 };
 
 struct agent_thread {
@@ -76,6 +77,7 @@ struct agent_thread {
 		uint64_t sp; /* the host's when it was entered */
 	} level[AGENT_NEST];
 	struct agent_return ret[AGENT_RETURNS];
+	bool shown; /* some of ret are */
 	bool in_syscall; /* between enter and exit */
 };
 

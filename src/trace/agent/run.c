@@ -127,10 +127,50 @@ static void await(struct agent_thread *t, struct agent_regs *regs, const struct 
 		missed();
 		return;
 	}
-	t->ret[n] = (struct agent_return){regs->sp, real, site};
+	t->ret[n] = (struct agent_return){regs->sp, real, site, false};
 	atomic_signal_fence(memory_order_seq_cst);
 	t->nret = n + 1;
 	*slot = HERE;
+}
+
+/* An unwinder (exceptions, thread cancellation, backtraces) reads return addresses: it finds the
+ * true ones. They are replaced again when the exception is caught, or at the thread's next event,
+ * where they still stand. Several at one place: the last one noted first, so the true one stays. */
+static __attribute__((noinline)) void show_returns(struct agent_thread *t, uint64_t sp)
+{
+	for (uint32_t i = t->nret; i--;) {
+		struct agent_return *r = &t->ret[i];
+		uint64_t word = 0;
+
+		if (r->shown || r->slot < sp ||
+		    skep_probe_read(&word, (void *)(uintptr_t)r->slot, 8) || word != HERE ||
+		    skep_probe_write((void *)(uintptr_t)r->slot, &r->real, 8))
+			continue;
+		r->shown = true;
+		t->shown = true;
+	}
+}
+
+static __attribute__((noinline)) void hide_returns(struct agent_thread *t, uint64_t sp)
+{
+	uint64_t here = HERE;
+
+	t->shown = false;
+	for (uint32_t i = 0; i < t->nret;) {
+		struct agent_return *r = &t->ret[i];
+		uint64_t word = 0;
+
+		/* What lies below the stack pointer was left. */
+		if (r->shown &&
+		    ((r->slot < sp && sp - r->slot < SAME_STACK) ||
+		     skep_probe_read(&word, (void *)(uintptr_t)r->slot, 8) || word != r->real ||
+		     skep_probe_write((void *)(uintptr_t)r->slot, &here, 8))) {
+			drop(t, i);
+			continue;
+		}
+		r->shown = false;
+		i++;
+	}
 }
 
 void agent_on_probe(struct agent_regs *regs, const struct agent_site *site)
@@ -144,6 +184,10 @@ void agent_on_probe(struct agent_regs *regs, const struct agent_site *site)
 		missed();
 		return;
 	}
+	if (__builtin_expect(t->shown, 0) && !(site->flags & AGENT_SITE_UNWIND))
+		hide_returns(t, regs->sp);
+	if (__builtin_expect(site->flags & AGENT_SITE_UNWIND, 0))
+		show_returns(t, regs->sp);
 	if (site->nentry)
 		run_site(t, regs, site, 0, site->nentry);
 	if (site->nreturn)
