@@ -66,15 +66,72 @@ compile() { # VERSION TARGET...
 	done
 }
 
-run() { # NAME VERSION COMMAND...: on both runtimes
+# The tests print to a file as to a terminal, so that what they say stands in order.
+timed() { # OUT COMMAND...: status of COMMAND, seconds in OUT.time
+	local out=$1 start rc=0
+	start=$(date +%s.%N)
+	(cd "$dir" && timeout -k 5 600 unshare -m "${@:2}" >>"$out" 2>&1 </dev/null) || rc=$?
+	echo "$(cat "$out.time" 2>/dev/null || echo 0) $(date +%s.%N) $start" | awk '{printf "%.1f\n", $1 + $2 - $3}' >"$out.time.new"
+	mv "$out.time.new" "$out.time"
+	return $rc
+}
+
+on_kernel() { # SUITE VERSION COMMAND...
 	local dir=$scratch/linux-source-$2/$tests
 	# The kernel's answers don't change between two runs on one kernel.
 	local kernel=$scratch/kernel-$(uname -r)-$1.out
-	if [ ! -s "$kernel" ] && [ "$(id -u)" = 0 ]; then
-		(cd "$dir" && timeout 600 unshare -m "${@:3}" >"$kernel" 2>&1 </dev/null) || true
+	if [ ! -s "$kernel" ] && [ "$(id -u)" = 0 ] && bpftool prog list >/dev/null 2>&1; then
+		rm -f "$kernel.time"
+		timed "$kernel" stdbuf -o0 "${@:3}" || true
 	fi
-	[ -e "$kernel" ] && cp "$kernel" "$out/$1.kernel" || : >"$out/$1.kernel"
-	(cd "$dir" && timeout 600 unshare -m "$build/skep" exec -- "${@:3}" >"$out/$1.skep" 2>&1 </dev/null) || true
+	: >"$out/$1.kernel"
+	rm -f "$out/$1.kernel.time"
+	[ ! -e "$kernel" ] || cp "$kernel" "$out/$1.kernel"
+	[ ! -e "$kernel.time" ] || cp "$kernel.time" "$out/$1.kernel.time"
+}
+
+# One that ends it all (a crash, a hang) is noted, and the rest goes on behind it.
+on_skep() { # SUITE VERSION COMMAND...
+	local dir=$scratch/linux-source-$2/$tests o=$out/$1.skep rc tries=0 more=()
+	: >"$o"
+	rm -f "$o.time"
+	while :; do
+		rc=0
+		timed "$o" "$build/skep" exec -- stdbuf -o0 "${@:3}" "${more[@]}" || rc=$?
+		! tail -n 3 "$o" | grep -q '^Summary' || break
+		tries=$((tries + 1))
+		echo >>"$o"
+		[ $tries -lt 20 ] || { echo "judge: ended too often" >>"$o"; break; }
+		# shellcheck disable=SC2207
+		more=($(rest_"$1" "$o" "$out/$1.kernel" $rc)) || break
+	done
+}
+
+# What is said of where it ended, into the output, and which arguments go on behind it.
+rest_verifier() { # OUT KERNEL_OUT STATUS
+	local last end
+	last=$(grep -oE '^#[0-9]+/[pu] .*' "$1" | tail -n 1)
+	end=$(grep -oE '^#[0-9]+/' "$2" | tail -n 1 | tr -d '#/')
+	echo "judge: ended in ${last:-#0/p the beginning} with status $3" >>"$1"
+	last=${last#\#}
+	last=${last%%/*}
+	[ "${last:-0}" -lt "${end:-0}" ] || return 1
+	echo "$((last + 1)) $end"
+}
+rest_6.1() { rest_verifier "$@"; }
+rest_6.12() { rest_verifier "$@"; }
+rest_progs() {
+	local last
+	last=$(grep -oE '^#[0-9]+ ' "$1" | tail -n 1 | tr -d '# ')
+	echo "judge: ended in test $((${last:-0} + 1)) with status $3" >>"$1"
+	[ "${last:-0}" -lt 998 ] || return 1
+	echo "-n $((${last:-0} + 2))-999"
+}
+rest_testrun() { rest_progs "$@"; }
+
+run() { # SUITE VERSION COMMAND...: on both runtimes
+	on_kernel "$@"
+	on_skep "$@"
 }
 
 for s in $suites; do
@@ -85,4 +142,9 @@ for s in $suites; do
 	*) echo "judge: no suite '$s'" >&2; exit 2 ;;
 	esac
 done
-exec python3 scripts/judge.py "$out" test/judge $suites
+case ${UPDATE:-} in
+'') update= ;;
+begin) update="--update --begin" ;; # a new suite: all that differs is known
+*) update=--update ;;
+esac
+exec python3 scripts/judge.py $update "$out" test/judge $suites
