@@ -17,6 +17,7 @@
 
 #include "client/notify.h"
 #include "client/tracefs.h"
+#include "net/hook.h"
 #include "out.h"
 
 static const char usage[] = "usage: skep exec [OPTIONS] [--] COMMAND [ARGUMENTS]\n";
@@ -33,6 +34,9 @@ static const char help[] =
 	"      --no-view         leave clients the machine's files: no pins below /sys/fs/bpf "
 	"that\n"
 	"                        can be seen, no tracefs\n"
+	"      --port A[,B]      clients may attach XDP and tcx ingress programs to interface A:\n"
+	"                        what comes in there goes through the program and out of B, and\n"
+	"                        what comes in at B out of A; without B it is watched only\n"
 	"      --stats           say at the end how many calls were answered\n"
 	"  -h, --help\n"
 	"\n"
@@ -45,13 +49,14 @@ static const char help[] =
 	"Exit status: COMMAND's; 128 + the signal that killed it; 127 if it was not found, 126 if\n"
 	"it can't be run; 1 if bpf(2) can't be led here, 2 wrong usage.\n";
 
-enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_NO_PRELOAD, O_NO_VIEW, O_STATS };
+enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_NO_PRELOAD, O_NO_VIEW, O_PORT, O_STATS };
 
 static const struct option options[] = {
 	{"interpret", no_argument, NULL, O_INTERPRET},
 	{"unprivileged", no_argument, NULL, O_UNPRIVILEGED},
 	{"no-preload", no_argument, NULL, O_NO_PRELOAD},
 	{"no-view", no_argument, NULL, O_NO_VIEW},
+	{"port", required_argument, NULL, O_PORT},
 	{"stats", no_argument, NULL, O_STATS},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -117,6 +122,43 @@ static void set_preload(void)
 		fprintf(stderr, "skep: LD_PRELOAD is too long: going on without the library\n");
 }
 
+/* ---- Ports ---- */
+
+#define PORTS 8
+
+struct ports {
+	struct skep_net_hook *hooks[PORTS];
+	unsigned n;
+	char *names[PORTS]; /* A or A,B */
+};
+
+static bool open_ports(struct ports *p, struct skep *skep, unsigned n)
+{
+	for (p->n = 0; p->n < n; p->n++) {
+		char why[256] = "", *b = strchr(p->names[p->n], ',');
+		char *a = strndup(p->names[p->n], strcspn(p->names[p->n], ","));
+		int err = a ? skep_net_hook_open(&p->hooks[p->n], skep, a, b ? b + 1 : NULL, why,
+						 sizeof(why))
+			    : -ENOMEM;
+
+		free(a);
+		if (err) {
+			fprintf(stderr, "skep: %s\n%s", why,
+				err == -EPERM ? "Run as root, or in a network namespace of your "
+						"own.\n"
+					      : "");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void close_ports(struct ports *p)
+{
+	while (p->n)
+		skep_net_hook_close(p->hooks[--p->n]);
+}
+
 int cmd_exec(int argc, char **argv)
 {
 	struct skep_opts opts = {.sz = sizeof(opts)};
@@ -126,6 +168,8 @@ int cmd_exec(int argc, char **argv)
 	struct skep_start started;
 	struct skep_notify *n;
 	struct skep *skep;
+	struct ports ports = {.n = 0};
+	unsigned nports = 0;
 	bool stats = false, preload = true;
 	int o, err;
 
@@ -141,6 +185,11 @@ int cmd_exec(int argc, char **argv)
 			break;
 		case O_NO_PRELOAD:
 			preload = false;
+			break;
+		case O_PORT:
+			if (nports == PORTS)
+				return misuse(usage, "too many ports");
+			ports.names[nports++] = optarg;
 			break;
 		case O_NO_VIEW:
 			how.view = false;
@@ -182,6 +231,14 @@ int cmd_exec(int argc, char **argv)
 		if (err)
 			skep_close(skep);
 	}
+	if (!err && !open_ports(&ports, skep, nports)) {
+		close_ports(&ports);
+		skep_notify_close(n);
+		skep_start_end(&started);
+		skep_close(skep);
+		skep_tracefs_close(trace);
+		return 1;
+	}
 	if (err) {
 		fprintf(stderr, "skep: no instance: %s\n", strerror(-err));
 		skep_start_end(&started);
@@ -191,11 +248,13 @@ int cmd_exec(int argc, char **argv)
 	/* A terminal's signals are for the command; we end when it has ended. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGQUIT, SIG_IGN);
+	skep_notify_ports(n, ports.hooks, ports.n);
 	skep_start_go(&started);
 	skep_notify_serve(n);
 	err = wait_for(started.pid);
 	if (stats)
 		fprintf(stderr, "skep: %lu calls of bpf(2) answered\n", skep_notify_count(n));
+	close_ports(&ports);
 	skep_notify_close(n);
 	skep_close(skep);
 	skep_start_end(&started);

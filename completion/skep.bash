@@ -39,7 +39,7 @@ _skep()
 	esac
 	if [ "$cmd" = exec ]; then
 		case $cur in
-		-*) COMPREPLY=($(compgen -W "--interpret --unprivileged --no-preload --no-view --stats --help" -- "$cur")) ;;
+		-*) COMPREPLY=($(compgen -W "--interpret --unprivileged --no-preload --no-view --port --stats --help" -- "$cur")) ;;
 		*) COMPREPLY=($(compgen -c -- "$cur") $(compgen -f -- "$cur")) ;;
 		esac
 		return

@@ -15,6 +15,9 @@ enum skep_ask {
 	SKEP_ASK_PERF_ENABLE, /* (fd, on): PERF_EVENT_IOC_ENABLE or _DISABLE */
 	SKEP_ASK_KIND, /* (fd): enum skep_kind of a handle */
 	SKEP_ASK_FDINFO, /* (fd): a descriptor that reads as /proc/self/fdinfo/fd */
+	/* (ifindex | XDP_FLAGS_* << 32, fd | expected fd << 32): what RTM_SETLINK with IFLA_XDP does; -ENODEV:
+	 * the interface is no port */
+	SKEP_ASK_XDP,
 	SKEP_ASK_END,
 };
 

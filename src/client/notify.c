@@ -37,6 +37,7 @@
 #include "client/ready.h"
 #include "client/view.h"
 #include "map/map.h"
+#include "net/hook.h"
 #include "os/caller.h"
 
 #define THREADS 4
@@ -47,6 +48,8 @@ struct skep_notify {
 	int listener;
 	pthread_mutex_t turn; /* one thread at a time waits for a notification */
 	dev_t bpffs; /* of the files that stand for pins, or 0 */
+	struct skep_net_hook *const *ports;
+	unsigned nports;
 	_Atomic unsigned long count;
 	_Atomic unsigned said; /* which refusals were explained, by enum skep_syscall */
 };
@@ -65,6 +68,12 @@ int skep_notify_open(struct skep_notify **out, struct skep *skep, const struct s
 		n->bpffs = st.st_dev;
 	*out = n;
 	return 0;
+}
+
+void skep_notify_ports(struct skep_notify *n, struct skep_net_hook *const *ports, unsigned count)
+{
+	n->ports = ports;
+	n->nports = count;
 }
 
 void skep_notify_close(struct skep_notify *n)
@@ -118,6 +127,15 @@ static long give_view(int view, int *fd)
 	return *fd < 0 ? *fd : 0;
 }
 
+static long attach_xdp(struct skep_notify *n, const uint64_t *args)
+{
+	for (unsigned i = 0; i < n->nports; i++)
+		if (skep_net_hook_ifindex(n->ports[i]) == (uint32_t)args[1])
+			return skep_net_hook_xdp(n->ports[i], (int)args[2],
+						 (uint32_t)(args[1] >> 32), (int)(args[2] >> 32));
+	return -ENODEV;
+}
+
 /* What the preloaded library asks (ask.h). A descriptor is left in *fd. */
 static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 {
@@ -130,6 +148,8 @@ static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 		return give_view(skep_view_open(true), fd);
 	case SKEP_ASK_FDINFO:
 		return give_view(skep_fdinfo_open(n->skep, (int)args[1]), fd);
+	case SKEP_ASK_XDP:
+		return attach_xdp(n, args);
 	case SKEP_ASK_KIND:
 		return skep_fdinfo_kind(n->skep, (int)args[1]);
 	case SKEP_ASK_SOURCE:

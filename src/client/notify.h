@@ -14,6 +14,9 @@ struct skep_notify;
 
 /* Will answer for what was started, on an instance. 0 or -errno. */
 int skep_notify_open(struct skep_notify **out, struct skep *skep, const struct skep_start *from);
+/* The ports to which programs may be attached by netlink; they stay the caller's. */
+struct skep_net_hook;
+void skep_notify_ports(struct skep_notify *n, struct skep_net_hook *const *ports, unsigned count);
 /* Serves on the calling thread and a few others until no process is left that could call. */
 int skep_notify_serve(struct skep_notify *n);
 void skep_notify_close(struct skep_notify *n);

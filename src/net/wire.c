@@ -163,6 +163,14 @@ static void totals(const struct skep_wire *w, struct skep_wire_stats *s, uint64_
 		skep_port_stats(w->b, &s->b);
 }
 
+void skep_wire_use(struct skep_wire *w, struct skep_runner *runner, uint32_t prog_type)
+{
+	w->runner = runner;
+	w->prog_type = prog_type;
+	if (runner && w->b)
+		skep_runner_on_clone(runner, send_clone, w);
+}
+
 int skep_wire_run(const struct skep_wire *w, struct skep_wire_stats *s)
 {
 	uint64_t start = now_ns(), tick = start + TICK_NS, now;

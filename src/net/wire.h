@@ -39,6 +39,9 @@ struct skep_wire {
 	void *idle_arg;
 };
 
+/* The program from now on; before a run, or on its thread by idle. The runner stays the caller's. */
+void skep_wire_use(struct skep_wire *wire, struct skep_runner *runner, uint32_t prog_type);
+
 /* Runs on the calling thread until told to stop. 0, or -errno (-ENETDOWN: an interface
  * went away). stats gets the totals in any case. */
 int skep_wire_run(const struct skep_wire *wire, struct skep_wire_stats *stats);

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 	X(mmap) X(mmap64) X(ioctl) \
 	X(close) X(dup2) X(dup3) X(close_range) X(closefrom) \
 	X(epoll_ctl) X(epoll_pwait) X(epoll_pwait2) \
+	X(send) X(sendto) X(sendmsg) \
 	X(poll) X(ppoll) X(select) X(pselect)
 /* clang-format on */
 

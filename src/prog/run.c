@@ -185,28 +185,33 @@ static void (*packet_fn(uint32_t type))(struct skep_session *, struct skep_packe
 	}
 }
 
-int skep_runner_open(struct skep_runner **out, struct skep *skep, int prog_fd)
+int skep_runner_open_prog(struct skep_runner **out, struct skep_prog *prog)
 {
 	struct skep_runner *runner;
-	struct skep_object *obj;
-	int err;
+	int err = posix_memalign((void **)&runner, 64, sizeof(*runner)) ? -ENOMEM : 0;
 
-	err = skep_object_get(skep, prog_fd, SKEP_KIND_PROG, &obj);
 	if (err)
 		return err;
-	err = posix_memalign((void **)&runner, 64, sizeof(*runner)) ? -ENOMEM : 0;
-	if (err)
-		goto put;
-	err = skep_session_open(&runner->session, (struct skep_prog *)obj);
-	if (err)
-		goto free;
+	err = skep_session_open(&runner->session, prog);
+	if (err) {
+		free(runner);
+		return err;
+	}
+	skep_object_ref(&prog->obj);
 	runner->send = NULL;
-	runner->packet = packet_fn(runner->session.prog->type);
+	runner->packet = packet_fn(prog->type);
 	*out = runner;
 	return 0;
-free:
-	free(runner);
-put:
+}
+
+int skep_runner_open(struct skep_runner **out, struct skep *skep, int prog_fd)
+{
+	struct skep_object *obj;
+	int err = skep_object_get(skep, prog_fd, SKEP_KIND_PROG, &obj);
+
+	if (err)
+		return err;
+	err = skep_runner_open_prog(out, (struct skep_prog *)obj);
 	skep_object_put(obj);
 	return err;
 }

@@ -23,6 +23,9 @@ struct skep_session {
 int skep_session_open(struct skep_session *s, struct skep_prog *prog);
 void skep_session_close(struct skep_session *s);
 
+/* As skep_runner_open(), of a program; takes a reference. */
+int skep_runner_open_prog(struct skep_runner **out, struct skep_prog *prog);
+
 /* The rare parts of skep_session_run(). */
 uint64_t skep_session_run_slow(struct skep_session *s, void *ctx);
 
