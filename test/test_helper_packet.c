@@ -148,7 +148,7 @@ static int64_t offset(uint64_t *seed, uint32_t len)
 	}
 }
 
-static int64_t difference(uint64_t *seed)
+static int64_t difference(uint64_t *seed, uint32_t len)
 {
 	static const int64_t odd[] = {0,    4,    -4,    8,         -8,        14,        -14, 20,
 				      -20,  40,   -40,   215,       216,       -216,      217, -217,
@@ -156,6 +156,8 @@ static int64_t difference(uint64_t *seed)
 
 	if (test_random(seed) % 3 == 0)
 		return odd[test_random(seed) % (sizeof(odd) / sizeof(odd[0]))];
+	if (test_random(seed) % 4 == 0)
+		return -(int64_t)(test_random(seed) % (len + 16));
 	return (int64_t)(test_random(seed) % 128) - 64;
 }
 
@@ -171,7 +173,7 @@ static int64_t number(char kind, const struct call *call, uint32_t len, uint64_t
 	case 'o':
 		return offset(seed, len);
 	case 'd':
-		return difference(seed);
+		return difference(seed, len);
 	case 'f':
 		return r % 4 ? 0 : (int64_t)((r >> 8) % 16);
 	case 'F':
@@ -344,33 +346,66 @@ static const struct call *pick(uint32_t type, bool *grown, uint64_t *seed)
 	return call;
 }
 
-static void one_program(struct skep *skep, uint32_t type, uint64_t seed, uint32_t *runs)
+/* How an XDP frame is laid out: bytes before the fragments, and in all. */
+struct layout {
+	uint32_t first, size;
+};
+
+#define MAX_FRAME 20000u
+
+/* One to four fragments, the last often full or nearly. */
+static struct layout fragments(uint64_t *seed)
+{
+	static const uint32_t firsts[] = {14, 15, 34, 100, 1500, 3519, 3520, 0, 6, 9000};
+	struct layout l = {.first = firsts[test_random(seed) % 10]};
+	uint32_t all = (uint32_t)(test_random(seed) % 4 + 1) * 4096;
+
+	switch (test_random(seed) % 3) {
+	case 0:
+		all -= (uint32_t)(test_random(seed) % 4);
+		break;
+	case 1:
+		all -= (uint32_t)(test_random(seed) % 4095);
+		break;
+	default:
+		all = (uint32_t)(test_random(seed) % 64) + 1;
+	}
+	l.size = (l.first < 14 ? 14 : l.first) + all;
+	return l;
+}
+
+static void one_program(struct skep *skep, uint32_t type, bool frags, uint64_t seed, uint32_t *runs)
 {
 	uint64_t first = seed;
 	const struct packet *kind = &packets[test_random(&seed) % NPACKETS];
 	uint32_t n = (uint32_t)(test_random(&seed) % 4) + 1, at = 0;
+	struct layout l = {.first = kind->len, .size = kind->len};
 	char text[1024] = "";
 	bool grown = false;
-	uint8_t data[1600];
+	static uint8_t data[MAX_FRAME + 64];
 	struct code c;
 	struct twin t;
 
+	if (frags)
+		l = fragments(&seed);
 	begin(&c);
 	for (uint32_t i = 0; i < n; i++) {
-		add_call(&c, pick(type, &grown, &seed), kind->len, &seed, text + at,
-			 sizeof(text) - at);
+		uint32_t len = frags && test_random(&seed) % 2 ? l.first : l.size;
+
+		add_call(&c, pick(type, &grown, &seed), len, &seed, text + at, sizeof(text) - at);
 		at = (uint32_t)strlen(text);
 	}
 	finish(&c, type);
-	assert_int_equal(twin_load(&t, skep, type, c.insns, c.n), 0);
+	assert_int_equal(
+		twin_load_flags(&t, skep, type, frags ? BPF_F_XDP_HAS_FRAGS : 0, c.insns, c.n), 0);
 	for (uint32_t i = 0; i < 3; i++) {
 		bool xdp = type == BPF_PROG_TYPE_XDP;
 		uint32_t meta = (uint32_t)(test_random(&seed) % 8) * 4;
-		struct xdp_md md = {.data = meta, .data_end = kind->len + meta};
+		struct xdp_md md = {.data = meta, .data_end = l.first + meta};
 		struct __sk_buff skb = {
 			.mark = 5, .priority = 7, .cb = {1, 2, 3, 4, 5}, .tstamp = 77};
 		struct twin_run r = {.data = data,
-				     .size = kind->len + (xdp ? meta : 0),
+				     .size = l.size + (xdp ? meta : 0),
 				     .out_size = 80000,
 				     .ctx = xdp ? (void *)&md : (void *)&skb,
 				     .ctx_size = xdp ? sizeof(md) : sizeof(skb),
@@ -380,64 +415,73 @@ static void one_program(struct skep *skep, uint32_t type, uint64_t seed, uint32_
 		char what[1400];
 
 		make(kind, data + (xdp ? meta : 0), &seed);
-		snprintf(what, sizeof(what), "seed %#llx, %s, %s, run %u:%s",
-			 (unsigned long long)first, t.name, kind->name, i, text);
+		for (uint32_t b = 1500; frags && b < l.size + meta; b++)
+			data[b] = (uint8_t)(b * 7 + b / 256);
+		snprintf(what, sizeof(what), "seed %#llx, %s, %s, %u of %u bytes first, run %u:%s",
+			 (unsigned long long)first, t.name, kind->name, l.first, l.size, i, text);
 		twin_run(&t, &r, NULL, what);
 		++*runs;
 	}
 	twin_unload(&t);
 }
 
-static void random_calls(uint32_t type, uint32_t n)
+static void random_calls(uint32_t type, bool frags, uint32_t n)
 {
 	const char *seed = getenv("SKEP_TEST_SEED");
 	struct skep *skep = twin_open(0), *checked = twin_open(SKEP_F_CHECKED);
 	uint32_t runs = 0;
 
 	for (uint32_t i = 0; i < test_scale(n); i++)
-		one_program(i % 4 ? skep : checked, type,
+		one_program(i % 4 ? skep : checked, type, frags,
 			    seed ? strtoull(seed, NULL, 0) : i * 0x1000ull + type, &runs);
 	skep_close(skep);
 	skep_close(checked);
-	print_message("ran: helper_packet_%s %u\n", skep_prog_types[type].name, runs);
+	print_message("ran: helper_packet_%s%s %u\n", skep_prog_types[type].name,
+		      frags ? "_frags" : "", runs);
 }
 
 static void test_xdp(void **state)
 {
-	random_calls(BPF_PROG_TYPE_XDP, 800);
+	random_calls(BPF_PROG_TYPE_XDP, false, 800);
+}
+
+static void test_xdp_fragments(void **state)
+{
+	random_calls(BPF_PROG_TYPE_XDP, true, 1200);
 }
 
 static void test_cls(void **state)
 {
-	random_calls(BPF_PROG_TYPE_SCHED_CLS, 2000);
+	random_calls(BPF_PROG_TYPE_SCHED_CLS, false, 2000);
 }
 
 static void test_lwt_xmit(void **state)
 {
-	random_calls(BPF_PROG_TYPE_LWT_XMIT, 600);
+	random_calls(BPF_PROG_TYPE_LWT_XMIT, false, 600);
 }
 
 static void test_lwt_in(void **state)
 {
-	random_calls(BPF_PROG_TYPE_LWT_IN, 200);
+	random_calls(BPF_PROG_TYPE_LWT_IN, false, 200);
 }
 
 static void test_socket_filter(void **state)
 {
-	random_calls(BPF_PROG_TYPE_SOCKET_FILTER, 200);
+	random_calls(BPF_PROG_TYPE_SOCKET_FILTER, false, 200);
 }
 
 static void test_cgroup_skb(void **state)
 {
-	random_calls(BPF_PROG_TYPE_CGROUP_SKB, 200);
+	random_calls(BPF_PROG_TYPE_CGROUP_SKB, false, 200);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_xdp),        cmocka_unit_test(test_cls),
-		cmocka_unit_test(test_lwt_xmit),   cmocka_unit_test(test_lwt_in),
-		cmocka_unit_test(test_cgroup_skb), cmocka_unit_test(test_socket_filter),
+		cmocka_unit_test(test_xdp),           cmocka_unit_test(test_xdp_fragments),
+		cmocka_unit_test(test_cls),           cmocka_unit_test(test_lwt_xmit),
+		cmocka_unit_test(test_lwt_in),        cmocka_unit_test(test_cgroup_skb),
+		cmocka_unit_test(test_socket_filter),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

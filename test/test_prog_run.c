@@ -164,6 +164,86 @@ static void test_skb_flags(void **state)
 	done("test_run_skb_flags");
 }
 
+/* Returns what the program can see of its frame: the first part's bytes, and all. */
+#define SEES_FRAME                                                                                 \
+	{.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = 6, .src_reg = 1},                         \
+		{.code = BPF_LDX | BPF_MEM | BPF_W,                                                \
+		 .dst_reg = 7,                                                                     \
+		 .src_reg = 1,                                                                     \
+		 .off = offsetof(struct xdp_md, data_end)},                                        \
+		{.code = BPF_LDX | BPF_MEM | BPF_W,                                                \
+		 .dst_reg = 8,                                                                     \
+		 .src_reg = 1,                                                                     \
+		 .off = offsetof(struct xdp_md, data)},                                            \
+		{.code = BPF_ALU64 | BPF_SUB | BPF_X, .dst_reg = 7, .src_reg = 8},                 \
+		{.code = BPF_ALU64 | BPF_LSH | BPF_K, .dst_reg = 7, .imm = 17},                    \
+		{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_xdp_get_buff_len},                    \
+		{.code = BPF_ALU64 | BPF_OR | BPF_X, .dst_reg = 0, .src_reg = 7},                  \
+	{                                                                                          \
+		.code = BPF_JMP | BPF_EXIT                                                         \
+	}
+
+static const struct bpf_insn sees_frame[] = {SEES_FRAME};
+#define NSEES (sizeof(sees_frame) / sizeof(sees_frame[0]))
+
+/* All sizes with all places where the first part ends, metadata and buffers that are too small. */
+static void test_xdp_layouts(void **state)
+{
+	static const uint32_t sizes[] = {0,     13,    14,    15,    64,    1500,  3519, 3520, 3521,
+					 3584,  3600,  3735,  3736,  3737,  4096,  7616, 7617, 9000,
+					 40000, 65536, 73151, 73152, 73153, 73300, 73400};
+	static const uint32_t ends[] = {0,    1,    13,   14,   15,   27,   28,   30,   100,  3408,
+					3409, 3520, 3521, 3523, 3524, 3525, 3735, 3736, 3737, 9000};
+	static const uint32_t metas[] = {0, 4, 16, 212, 216, 217, 220};
+	struct skep *skep = twin_open(0), *checked = twin_open(SKEP_F_CHECKED);
+	char what[128];
+	struct twin t;
+
+	make_packet(0x0800);
+	for (uint32_t k = 0; k < 2; k++) {
+		assert_int_equal(twin_load_flags(&t, k ? checked : skep, BPF_PROG_TYPE_XDP,
+						 k ? BPF_F_XDP_HAS_FRAGS : 0, sees_frame, NSEES),
+				 0);
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+			for (size_t e = 0; e < sizeof(ends) / sizeof(ends[0]); e++) {
+				for (size_t m = 0; m < sizeof(metas) / sizeof(metas[0]); m++) {
+					struct xdp_md md = {.data = metas[m], .data_end = ends[e]};
+					struct twin_run r = {.data = packet,
+							     .size = sizes[i],
+							     .out_size = sizeof(packet),
+							     .ctx = &md,
+							     .ctx_size = sizeof(md),
+							     .ctx_out_size = 64};
+
+					snprintf(what, sizeof(what),
+						 "%u bytes, %u metadata, first part ends at %u",
+						 sizes[i], md.data, md.data_end);
+					run(&t, &r, what);
+					r.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+					r.no_data_out = r.no_ctx_out = (i + e + m) % 2;
+					run(&t, &r, what);
+					r.flags = 0;
+					r.no_data_out = r.no_ctx_out = false;
+					r.out_size = (sizes[i] * (uint32_t)(e + m)) / 20 + 1;
+					run(&t, &r, what);
+				}
+			}
+		}
+		for (uint32_t size = 3300; size < 4400; size += k ? 7 : 1) {
+			struct twin_run r = {.data = packet, .size = size, .out_size = 3800};
+
+			snprintf(what, sizeof(what), "%u bytes", size);
+			run(&t, &r, what);
+			r.no_data_out = true;
+			run(&t, &r, what);
+		}
+		twin_unload(&t);
+	}
+	skep_close(checked);
+	skep_close(skep);
+	done("test_run_xdp_layouts");
+}
+
 static void test_xdp(void **state)
 {
 	static const uint32_t sizes[] = {0,    1,    13,   14,    15,    64,    1500,  3519, 3520,
@@ -495,11 +575,11 @@ static void test_not_supported(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_skb_sizes),     cmocka_unit_test(test_skb_contexts),
-		cmocka_unit_test(test_skb_flags),     cmocka_unit_test(test_xdp),
-		cmocka_unit_test(test_xdp_frags),     cmocka_unit_test(test_ctx),
-		cmocka_unit_test(test_not_supported), cmocka_unit_test(test_on_cpu),
-		cmocka_unit_test(test_bad_pointers),
+		cmocka_unit_test(test_skb_sizes),   cmocka_unit_test(test_skb_contexts),
+		cmocka_unit_test(test_skb_flags),   cmocka_unit_test(test_xdp),
+		cmocka_unit_test(test_xdp_layouts), cmocka_unit_test(test_xdp_frags),
+		cmocka_unit_test(test_ctx),         cmocka_unit_test(test_not_supported),
+		cmocka_unit_test(test_on_cpu),      cmocka_unit_test(test_bad_pointers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

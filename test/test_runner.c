@@ -46,7 +46,7 @@ static void open_instance(struct fixture *f, uint32_t flags)
 	}
 }
 
-static int load(struct fixture *f, uint32_t type, const char *text)
+static int load_flags(struct fixture *f, uint32_t type, uint32_t flags, const char *text)
 {
 	static char log[4096];
 	struct bpf_insn insns[256];
@@ -55,6 +55,7 @@ static int load(struct fixture *f, uint32_t type, const char *text)
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = (uint32_t)n,
 			       .license = (uintptr_t) "GPL",
+			       .prog_flags = flags,
 			       .log_level = 1,
 			       .log_buf = (uintptr_t)log,
 			       .log_size = sizeof(log)};
@@ -66,6 +67,11 @@ static int load(struct fixture *f, uint32_t type, const char *text)
 		fail_msg("%s", log);
 	assert_int_equal(skep_runner_open(&f->runner, f->skep, fd), 0);
 	return fd;
+}
+
+static int load(struct fixture *f, uint32_t type, const char *text)
+{
+	return load_flags(f, type, 0, text);
 }
 
 static void finish(struct fixture *f, int fd)
@@ -171,6 +177,59 @@ static const char moves[] = "r6 = r1\n"
 static void test_xdp_moves(void **state)
 {
 	each_way(BPF_PROG_TYPE_XDP, moves, check_moved, NULL);
+}
+
+#define JUMBO 9000u
+#define FIRST 3520u /* bytes before the fragments */
+
+/* Stores and cuts where the first fragment begins; returns the first part's bytes in units of
+ * 1760, or more than a verdict can be if the frame's length is wrong. */
+static const char fragments[] = "r6 = r1\n"
+				"r7 = *(u32 *)(r6 +4)\n"
+				"r2 = *(u32 *)(r6 +0)\n"
+				"r7 -= r2\n"
+				"r1 = r6\n"
+				"call #188\n" /* get_buff_len */
+				"if r0 != 9000 goto wrong\n"
+				"*(u32 *)(r10 -4) = 0x55555555\n"
+				"r1 = r6\nr2 = 3518\nr3 = r10\nr3 += -4\nr4 = 4\n"
+				"call #190\n" /* store_bytes */
+				"r1 = r6\nr2 = -1384\n"
+				"call #65\n" /* adjust_tail */
+				"if r0 != 0 goto wrong\n"
+				"r1 = r6\nr2 = 1\n" /* the last fragment is full now */
+				"call #65\n"
+				"if r0 == 0 goto wrong\n"
+				"r0 = r7\nr0 /= 1760\nexit\n"
+				"wrong:\nr0 = 7\nexit";
+
+/* Large frames: in fragments for who declared to know them, else in one piece. */
+static void test_xdp_fragments(void **state)
+{
+	static const uint32_t ways[] = {0, SKEP_F_INTERPRET, SKEP_F_CHECKED};
+	static uint8_t buf[JUMBO + 512];
+
+	for (int i = 0; i < 6; i++) {
+		bool frags = i % 2;
+		struct skep_packet p = {.buf = buf, .cap = sizeof(buf), .off = 256, .len = JUMBO};
+		struct fixture f;
+		int fd;
+
+		memset(buf, 0, sizeof(buf));
+		open_instance(&f, ways[i / 2]);
+		fd = load_flags(&f, BPF_PROG_TYPE_XDP, frags ? BPF_F_XDP_HAS_FRAGS : 0,
+				frags ? fragments
+				      : "r0 = *(u32 *)(r1 +4)\nr2 = *(u32 *)(r1 +0)\n"
+					"r0 -= r2\nr0 /= 4500\nexit");
+		assert_int_equal(skep_run_packets(f.runner, &p, 1), 1);
+		assert_int_equal(p.verdict, 2);
+		assert_int_equal(p.off, 256);
+		assert_int_equal(p.len, frags ? FIRST + 4096 : JUMBO);
+		for (uint32_t b = 0; b < sizeof(buf); b++)
+			assert_int_equal(buf[b],
+					 frags && b - 256 >= 3518 && b - 256 < 3522 ? 0x55 : 0);
+		finish(&f, fd);
+	}
 }
 
 /* As far as the memory goes, and no further. */
@@ -570,23 +629,15 @@ static void test_any_length(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_xdp_drop),
-		cmocka_unit_test(test_xdp_unknown_verdict),
-		cmocka_unit_test(test_xdp_fields),
-		cmocka_unit_test(test_xdp_moves),
-		cmocka_unit_test(test_xdp_bounds),
-		cmocka_unit_test(test_xdp_redirect),
-		cmocka_unit_test(test_xdp_no_redirect),
-		cmocka_unit_test(test_skb_fields),
-		cmocka_unit_test(test_skb_vlan),
-		cmocka_unit_test(test_cgroup_skb),
-		cmocka_unit_test(test_socket_filter),
-		cmocka_unit_test(test_clock),
-		cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_statistics),
-		cmocka_unit_test(test_holds),
-		cmocka_unit_test(test_clone),
-		cmocka_unit_test(test_any_length),
+		cmocka_unit_test(test_xdp_drop),      cmocka_unit_test(test_xdp_unknown_verdict),
+		cmocka_unit_test(test_xdp_fields),    cmocka_unit_test(test_xdp_moves),
+		cmocka_unit_test(test_xdp_fragments), cmocka_unit_test(test_xdp_bounds),
+		cmocka_unit_test(test_xdp_redirect),  cmocka_unit_test(test_xdp_no_redirect),
+		cmocka_unit_test(test_skb_fields),    cmocka_unit_test(test_skb_vlan),
+		cmocka_unit_test(test_cgroup_skb),    cmocka_unit_test(test_socket_filter),
+		cmocka_unit_test(test_clock),         cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_statistics),    cmocka_unit_test(test_holds),
+		cmocka_unit_test(test_clone),         cmocka_unit_test(test_any_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,30 +41,40 @@ struct skep *twin_open(uint32_t flags)
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
 	      uint32_t n)
 {
-	static char log[1 << 16];
-	union bpf_attr attr = {
-		.prog_type = type,
-		.insns = (uintptr_t)insns,
-		.insn_cnt = n,
-		.license = (uintptr_t) "GPL",
-		.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,
-	};
+	return twin_load_flags(t, skep, type, type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,
+			       insns, n);
+}
 
+int twin_load_flags(struct twin *t, struct skep *skep, uint32_t type, uint32_t flags,
+		    const struct bpf_insn *insns, uint32_t n)
+{
+	static char log[1 << 16];
+	union bpf_attr attr =
+			       {
+				       .prog_type = type,
+				       .insns = (uintptr_t)insns,
+				       .insn_cnt = n,
+				       .license = (uintptr_t) "GPL",
+				       .prog_flags = flags,
+			       },
+		       with_log = attr;
+
+	with_log.log_level = 1;
+	with_log.log_buf = (uintptr_t)log;
+	with_log.log_size = sizeof(log);
+	log[0] = '\0';
 	memset(t, 0, sizeof(*t));
 	t->skep = skep;
 	t->name = skep_prog_types[type].name;
-	t->kernel_fd = kern_load(type, insns, n, 0, NULL, 0);
+	t->kernel_fd = (int)kern_bpf(BPF_PROG_LOAD, &attr);
 	if (t->kernel_fd < 0) {
-		kern_load(type, insns, n, 1, log, sizeof(log));
+		kern_bpf(BPF_PROG_LOAD, &with_log);
 		print_message("kernel refuses: %d\n%s\n", t->kernel_fd, log);
 		return t->kernel_fd;
 	}
 	t->skep_fd = (int)skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
 	if (t->skep_fd < 0) {
-		attr.log_level = 1;
-		attr.log_buf = (uintptr_t)log;
-		attr.log_size = sizeof(log);
-		skep_bpf(skep, BPF_PROG_LOAD, &attr, sizeof(attr));
+		skep_bpf(skep, BPF_PROG_LOAD, &with_log, sizeof(with_log));
 		fail_msg("skep refuses: %d\n%s\n", t->skep_fd, log);
 	}
 	return 0;

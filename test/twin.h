@@ -36,6 +36,9 @@ struct skep *twin_open(uint32_t flags);
 /* 0, or the kernel's -errno (with its log printed). Fails when skep answers otherwise. */
 int twin_load(struct twin *t, struct skep *skep, uint32_t type, const struct bpf_insn *insns,
 	      uint32_t n);
+/* The same with flags of PROG_LOAD. */
+int twin_load_flags(struct twin *t, struct skep *skep, uint32_t type, uint32_t flags,
+		    const struct bpf_insn *insns, uint32_t n);
 /* Runs both and fails, with `what` and the difference, unless all is equal. Returns what the
  * kernel answered; *retval (may be NULL) is the program's result. */
 int twin_run(struct twin *t, const struct twin_run *run, uint32_t *retval, const char *what);

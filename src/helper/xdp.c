@@ -36,42 +36,56 @@ HELPER(xdp_adjust_head)
 	return 0;
 }
 
-/* The last fragment has room in its page; shorter frames lose fragments first. */
-static int adjust_frags(struct skep_xdp *xdp, int64_t off)
+/* The last fragment grows in its page. */
+static int grow_frags(struct skep_xdp *xdp, uint32_t len)
 {
-	if (off > (SKEP_XDP_FRAG - xdp->frags % SKEP_XDP_FRAG) % SKEP_XDP_FRAG ||
-	    (off < 0 && (int64_t)skep_xdp_len(xdp) + off < (int64_t)ETH_HEADER))
+	uint8_t *end = xdp->data_end + xdp->frags_size;
+	uint32_t room = -xdp->frags_size % SKEP_XDP_FRAG;
+
+	if (len > room || len > (size_t)(xdp->frags_end - end))
+		return -EINVAL;
+	memset(end, 0, len);
+	xdp->frags_size += len;
+	return 0;
+}
+
+/* Fragments go first, the last of them before the others. */
+static int shrink_frags(struct skep_xdp *xdp, int32_t len)
+{
+	uint32_t gone = len > 0 ? (uint32_t)len : 0;
+
+	if (len > (int32_t)(skep_xdp_len(xdp) - ETH_HEADER))
+		return -EINVAL;
+	if (gone > xdp->frags_size) {
+		xdp->data_end -= gone - xdp->frags_size;
+		gone = xdp->frags_size;
+	}
+	xdp->frags_size -= gone;
+	return 0;
+}
+
+static int adjust_tail(struct skep_xdp *xdp, int64_t off)
+{
+	/* The least number stays negative when negated, and takes nothing, as in the kernel. */
+	if (xdp->frags_size)
+		return off < 0 ? shrink_frags(xdp, (int32_t)-off) : grow_frags(xdp, (uint32_t)off);
+	if (off > xdp->hard_end - xdp->data_end ||
+	    xdp->data_end - xdp->data + off < (int64_t)ETH_HEADER)
 		return -EINVAL;
 	if (off > 0)
-		memset(xdp->data_end + xdp->frags, 0, (size_t)off);
-	if (xdp->frags + off >= 0) {
-		xdp->frags += (uint32_t)off;
-		return 0;
-	}
-	xdp->data_end += xdp->frags + off;
-	xdp->frags = 0;
+		memset(xdp->data_end, 0, (size_t)off);
+	xdp->data_end += off;
 	return 0;
 }
 
 HELPER(xdp_adjust_tail)
 {
 	struct skep_xdp *xdp = PTR(r1);
-	int64_t off = (int32_t)r2;
+	int err = adjust_tail(xdp, (int32_t)r2);
 
-	if (xdp->frags) {
-		int err = adjust_frags(xdp, off);
-
+	if (!err)
 		skep_packet_moved(env, start_of(xdp), start_of(xdp), xdp->data_end);
-		return (uint64_t)(int64_t)err;
-	}
-	if (off > xdp->hard_end - xdp->data_end ||
-	    xdp->data_end - xdp->data + off < (int64_t)ETH_HEADER)
-		return ERR(EINVAL);
-	if (off > 0)
-		memset(xdp->data_end, 0, (size_t)off);
-	xdp->data_end += off;
-	skep_packet_moved(env, start_of(xdp), start_of(xdp), xdp->data_end);
-	return 0;
+	return (uint64_t)(int64_t)err;
 }
 
 HELPER(xdp_adjust_meta)
@@ -94,9 +108,7 @@ HELPER(xdp_adjust_meta)
 
 HELPER(xdp_get_buff_len)
 {
-	const struct skep_xdp *xdp = PTR(r1);
-
-	return skep_xdp_len(xdp);
+	return skep_xdp_len(PTR(r1));
 }
 
 /* 0 if len bytes at off are the frame's. */
@@ -104,7 +116,7 @@ static int bytes_ok(const struct skep_xdp *xdp, uint32_t off, uint32_t len)
 {
 	if (off > MAX_OFFSET || len > MAX_OFFSET)
 		return -EFAULT;
-	return (uint64_t)off + len > skep_xdp_len(xdp) ? -EINVAL : 0;
+	return off + len > skep_xdp_len(xdp) ? -EINVAL : 0;
 }
 
 HELPER(xdp_load_bytes)

@@ -57,12 +57,13 @@ static void send_copy(struct skep_session *s, const struct skep_xdp *xdp,
 	own.hard_end = copy.buf + copy.cap;
 	own.data = own.data_meta = copy.buf + room;
 	own.data_end = own.data + (xdp->data_end - xdp->data);
-	memcpy(own.data, xdp->data, (size_t)(xdp->data_end - xdp->data));
+	own.frags_end = own.hard_end;
+	memcpy(own.data, xdp->data, skep_xdp_len(xdp));
 	skep_session_show(s, &own, sizeof(own), RW);
 	skep_session_show(s, copy.buf, copy.cap, RW);
 	copy.out_ifindex = run_egress(s, &own, egress, ifindex);
 	copy.off = (uint32_t)(own.data - copy.buf);
-	copy.len = (uint32_t)(own.data_end - own.data);
+	copy.len = skep_xdp_len(&own);
 	if (copy.out_ifindex)
 		runner->send(runner->send_arg, &copy);
 	if (s->checked) {
@@ -108,23 +109,27 @@ static uint32_t redirect_target(struct skep_session *s, struct skep_xdp *xdp)
 static void run_xdp(struct skep_session *s, struct skep_packet *p, void *ctx)
 {
 	struct skep_xdp *xdp = ctx;
-	uint32_t verdict;
+	uint32_t verdict, linear = p->len;
 
+	/* Who can do with fragments gets them, cut as the kernel does before generic XDP. */
+	if (linear > SKEP_XDP_LINEAR && s->prog->xdp_frags)
+		linear = SKEP_XDP_LINEAR;
 	xdp->hard_start = p->buf;
 	xdp->hard_end = p->buf + p->cap;
 	xdp->data = xdp->data_meta = p->buf + p->off;
-	xdp->data_end = xdp->data + p->len;
+	xdp->data_end = xdp->data + linear;
+	xdp->frags_size = p->len - linear;
+	xdp->frags_end = xdp->hard_end;
 	xdp->ingress_ifindex = p->ifindex;
 	xdp->rx_queue_index = p->queue;
 	xdp->egress_ifindex = 0;
-	xdp->frags = 0; /* frames are linear, however long */
 	skep_session_show(s, xdp, sizeof(*xdp), RW);
-	skep_session_show(s, xdp->data, p->len, RW);
+	skep_session_show(s, xdp->data, linear, RW);
 	verdict = (uint32_t)skep_session_run(s, xdp);
 	p->verdict = verdict <= XDP_REDIRECT ? verdict : XDP_ABORTED;
 	p->out_ifindex = verdict == XDP_REDIRECT ? redirect_target(s, xdp) : 0;
 	p->off = (uint32_t)(xdp->data - p->buf);
-	p->len = (uint32_t)(xdp->data_end - xdp->data);
+	p->len = skep_xdp_len(xdp);
 }
 
 static void run_skb(struct skep_session *s, struct skep_packet *p, struct skep_skb *skb, bool l2)

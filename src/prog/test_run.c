@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "map/cgroup.h"
 #include "os/caller.h"
 #include "os/os.h"
 
@@ -58,39 +57,40 @@ int skep_test_ctx_in(const union bpf_attr *attr, void *ctx, uint32_t size, bool 
 	return skep_test_copy_in(ctx, attr->test.ctx_in, given);
 }
 
+/* Bytes to give back: size at data, and frags behind them that were in fragments. */
+struct output {
+	const uint8_t *data;
+	uint32_t size, frags;
+};
+
 /* What bytes that don't fit answer, and what bytes that can't be written do. As in the kernel
- * the former wins. */
-static int give(uint64_t dst, uint32_t room, const void *src, uint32_t size, uint32_t *size_out,
+ * the former wins, and what is cut off is the end of the first part, never a fragment. */
+static int give(uint64_t dst, uint32_t room, const struct output *o, uint32_t *size_out,
 		bool *written)
 {
-	uint32_t n = room && size > room ? room : size;
+	uint32_t size = o->size + o->frags, n = room && size > room ? room : size;
 	int err = n < size ? -ENOSPC : -EFAULT;
 
-	*written = !(dst && skep_test_copy_out(dst, src, n)) &&
-		   !skep_caller_write(size_out, &size, sizeof(size));
+	*written = false;
+	if (dst) {
+		if (n < o->frags)
+			return -ENOSPC;
+		n -= o->frags;
+		if (skep_test_copy_out(dst, o->data, n) ||
+		    skep_test_copy_out(dst + n, o->data + o->size, o->frags))
+			return err;
+	}
+	*written = !skep_caller_write(size_out, &size, sizeof(size));
 	return *written && err == -EFAULT ? 0 : err;
-}
-
-/* Of a frame that is too long for the caller the kernel gives all fragments, and of the linear
- * part what still fits before them. */
-static int give_frame(const union bpf_attr *attr, union bpf_attr *uattr, const uint8_t *data,
-		      uint32_t size, uint32_t frags, bool *written)
-{
-	uint32_t room = attr->test.data_size_out, n = room && size > room ? room : size;
-	uint64_t dst = attr->test.data_out;
-
-	*written = n >= frags &&
-		   !(dst && (skep_test_copy_out(dst, data, n - frags) ||
-			     skep_test_copy_out(dst + n - frags, data + size - frags, frags))) &&
-		   !skep_caller_write(&uattr->test.data_size_out, &size, sizeof(size));
-	return n < size ? -ENOSPC : *written ? 0 : -EFAULT;
 }
 
 int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const void *data,
 		     uint32_t size, uint32_t frags, uint32_t retval, uint32_t duration)
 {
+	struct output o = {.data = data, .size = size, .frags = frags};
 	bool written;
-	int err = give_frame(attr, uattr, data, size, frags, &written);
+	int err = give(attr->test.data_out, attr->test.data_size_out, &o,
+		       &uattr->test.data_size_out, &written);
 
 	if (!written)
 		return err;
@@ -103,12 +103,13 @@ int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const vo
 int skep_test_ctx_out(const union bpf_attr *attr, union bpf_attr *uattr, const void *ctx,
 		      uint32_t size, bool used)
 {
+	struct output o = {.data = ctx, .size = size};
 	bool written;
 
 	if (!used || !attr->test.ctx_out)
 		return 0;
-	return give(attr->test.ctx_out, attr->test.ctx_size_out, ctx, size,
-		    &uattr->test.ctx_size_out, &written);
+	return give(attr->test.ctx_out, attr->test.ctx_size_out, &o, &uattr->test.ctx_size_out,
+		    &written);
 }
 
 uint32_t skep_test_repeat(struct skep_session *s, const union bpf_attr *attr, void *ctx,
@@ -118,7 +119,6 @@ uint32_t skep_test_repeat(struct skep_session *s, const union bpf_attr *attr, vo
 	uint64_t start, mean;
 
 	skep_enter(s->env);
-	skep_cgroup_storage_reset(s->prog, s->env);
 	start = skep_clock_mono();
 	for (uint32_t i = 0; i < n; i++) {
 		if (fresh)

@@ -28,7 +28,8 @@ int skep_test_run_syscall(struct skep_prog *prog, const union bpf_attr *attr,
 /* Copies a context of the type's structure, zeros beyond what the caller gave. *used: whether
  * there is a context, in or out. -E2BIG for bytes that are not zero beyond the structure. */
 int skep_test_ctx_in(const union bpf_attr *attr, void *ctx, uint32_t size, bool *used);
-/* Gives packet (its last frags bytes are in fragments), length, result and duration back: -ENOSPC when data_out is too small. */
+/* Gives packet, length, result and duration back: -ENOSPC when data_out is too small. frags:
+ * bytes behind the first size that were in fragments. */
 int skep_test_finish(const union bpf_attr *attr, union bpf_attr *uattr, const void *data,
 		     uint32_t size, uint32_t frags, uint32_t retval, uint32_t duration);
 int skep_test_ctx_out(const union bpf_attr *attr, union bpf_attr *uattr, const void *ctx,

@@ -11,12 +11,11 @@
 #define HEADROOM   256u /* before a frame, the kernel's own structure included */
 #define STRUCTURE  40u /* of that: what adjust_head can't have */
 #define MAX_META   (HEADROOM - STRUCTURE)
-#define MAX_LINEAR (SKEP_TEST_PAGE - HEADROOM - SKEP_TEST_TAILROOM)
-#define MAX_FRAGS  (17 * SKEP_TEST_PAGE)
+#define MAX_FRAGS  17u
 #define MAX_BATCH  256u
 #define LIVE_STATE 112u /* what the kernel keeps beside a live frame */
 #define LOOPBACK   1u
-#define MIN_FRAME  14u
+#define ETH_HEADER 14u
 
 /*
  * Live frames go where the program sends them, and the caller sees nothing of it: the result
@@ -51,69 +50,93 @@ static int check_queue(uint32_t ifindex, uint32_t queue)
 	return queue && access(path, F_OK) ? -EINVAL : 0;
 }
 
-/* The caller's context says how much of the data is metadata, where the linear part ends, and
- * where it comes from. */
-static int check_ctx(const struct xdp_md *md, uint32_t size)
+/* The caller's context says how much of the data is metadata, where the first part of the
+ * frame ends, and where it comes from. */
+static int check_ctx(const union bpf_attr *attr, const struct xdp_md *md)
 {
-	if (md->data_meta || md->data_end > size || md->data > md->data_end)
+	if (md->data_meta || md->data_end > attr->test.data_size_in || md->data > md->data_end)
 		return -EINVAL;
 	if (md->data % 4 || md->data > MAX_META)
 		return -EINVAL;
+	return is_live(attr) && (attr->test.data_out || attr->test.ctx_out) ? -EINVAL : 0;
+}
+
+static int take_interface(struct skep_xdp *xdp, const struct xdp_md *md)
+{
+	xdp->ingress_ifindex = LOOPBACK;
 	if (md->egress_ifindex || (!md->ingress_ifindex && md->rx_queue_index))
 		return -EINVAL;
-	return md->ingress_ifindex ? check_queue(md->ingress_ifindex, md->rx_queue_index) : 0;
+	if (!md->ingress_ifindex)
+		return 0;
+	xdp->ingress_ifindex = md->ingress_ifindex;
+	xdp->rx_queue_index = md->rx_queue_index;
+	return check_queue(md->ingress_ifindex, md->rx_queue_index);
+}
+
+/* Lays the frame out: metadata and the first part in a page, the rest in fragments. buf has room
+ * for any. 0 or -errno. */
+static int lay_out(struct skep_xdp *xdp, uint8_t *buf, const union bpf_attr *attr,
+		   const struct xdp_md *md)
+{
+	uint32_t size = attr->test.data_size_in, meta = md->data, max, linear;
+	int err;
+
+	max = SKEP_XDP_LINEAR + meta - (is_live(attr) ? LIVE_STATE : 0);
+	/* A context that is only asked for is all zero, and so is the first part then. */
+	linear = attr->test.ctx_in || attr->test.ctx_out ? md->data_end : size;
+	linear = linear < max ? linear : max;
+	if (is_live(attr) && size > linear)
+		return -EINVAL;
+	if (size - meta < ETH_HEADER)
+		return -EINVAL;
+	xdp->hard_start = buf + STRUCTURE;
+	xdp->hard_end = buf + SKEP_TEST_PAGE - SKEP_TEST_TAILROOM;
+	xdp->data_meta = buf + HEADROOM - meta;
+	xdp->data = buf + HEADROOM;
+	xdp->data_end = xdp->data_meta + linear;
+	xdp->frags_size = size - linear;
+	xdp->frags_end = xdp->data_end + MAX_FRAGS * SKEP_XDP_FRAG;
+	err = skep_test_copy_in(xdp->data_meta, attr->test.data_in, linear);
+	if (!err)
+		err = take_interface(xdp, md);
+	if (err)
+		return err;
+	/* Pages are filled one by one until there are too many. */
+	linear = xdp->frags_size < MAX_FRAGS * SKEP_XDP_FRAG ? xdp->frags_size
+							     : MAX_FRAGS * SKEP_XDP_FRAG;
+	err = skep_test_copy_in(xdp->data_end, attr->test.data_in + (size - xdp->frags_size),
+				linear);
+	return !err && linear < xdp->frags_size ? -ENOMEM : err;
 }
 
 int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr)
 {
-	uint32_t size = attr->test.data_size_in, meta, linear, retval, duration;
+	struct skep_xdp xdp = {0}, fresh;
+	uint32_t retval, duration;
 	struct skep_session s;
-	struct skep_xdp xdp = {.ingress_ifindex = LOOPBACK}, fresh;
 	struct xdp_md md;
 	bool used;
 	uint8_t *buf;
 	int err;
 
 	err = check_attr(prog, attr);
+	if (!err)
+		err = skep_test_ctx_in(attr, &md, sizeof(md), &used);
+	if (!err && used)
+		err = check_ctx(attr, &md);
 	if (err)
 		return err;
-	err = skep_test_ctx_in(attr, &md, sizeof(md), &used);
-	if (err)
-		return err;
-	if (attr->test.ctx_in) {
-		err = check_ctx(&md, size);
-		if (err)
-			return err;
-		xdp.ingress_ifindex = md.ingress_ifindex ? md.ingress_ifindex : LOOPBACK;
-		xdp.rx_queue_index = md.rx_queue_index;
-	}
-	meta = md.data;
-	/* A context that is only asked for is all zero, and so is the linear part then. */
-	linear = used ? md.data_end : size;
-	if (linear > MAX_LINEAR + meta)
-		linear = MAX_LINEAR + meta;
-	if (size < MIN_FRAME)
-		return -EINVAL;
-	if (is_live(attr) && (size > MAX_LINEAR - LIVE_STATE || size > linear))
-		return -EINVAL;
-	if (size - linear > MAX_FRAGS)
-		return -ENOMEM;
-	buf = calloc(1, 2 * SKEP_TEST_PAGE + MAX_FRAGS);
+	buf = calloc(1, SKEP_TEST_PAGE + (MAX_FRAGS + 1) * SKEP_XDP_FRAG);
 	if (!buf)
 		return -ENOMEM;
-	xdp.hard_start = buf + STRUCTURE;
-	xdp.data_meta = buf + HEADROOM - meta;
-	xdp.data = buf + HEADROOM;
-	xdp.data_end = xdp.data_meta + linear;
-	xdp.hard_end = buf + SKEP_TEST_PAGE - SKEP_TEST_TAILROOM;
-	xdp.frags = size - linear;
-	err = skep_test_copy_in(xdp.data_meta, attr->test.data_in, size);
+	err = lay_out(&xdp, buf, attr, &md);
 	if (!err)
 		err = skep_session_open(&s, prog);
 	if (err)
 		goto out;
 	skep_session_show(&s, &xdp, sizeof(xdp), SKEP_REGION_READ);
-	skep_session_show(&s, xdp.data_meta, linear, SKEP_REGION_READ | SKEP_REGION_WRITE);
+	skep_session_show(&s, xdp.data_meta, (size_t)(xdp.data_end - xdp.data_meta),
+			  SKEP_REGION_READ | SKEP_REGION_WRITE);
 	fresh = xdp;
 	retval = skep_test_repeat(&s, attr, &xdp, is_live(attr) ? &fresh : NULL, sizeof(fresh),
 				  &duration);
@@ -121,14 +144,14 @@ int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union 
 	if (is_live(attr)) {
 		xdp = fresh;
 		retval = 0;
-		err = skep_test_copy_in(xdp.data_meta, attr->test.data_in, size);
+		err = skep_test_copy_in(xdp.data_meta, attr->test.data_in, attr->test.data_size_in);
 		if (err)
 			goto out;
 	}
 	md.data = (uint32_t)(xdp.data - xdp.data_meta);
 	md.data_end = (uint32_t)(xdp.data_end - xdp.data_meta);
-	err = skep_test_finish(attr, uattr, xdp.data_meta, md.data_end + xdp.frags, xdp.frags,
-			       retval, duration);
+	err = skep_test_finish(attr, uattr, xdp.data_meta, md.data_end, xdp.frags_size, retval,
+			       duration);
 	if (!err)
 		err = skep_test_ctx_out(attr, uattr, &md, sizeof(md), used);
 out:

@@ -87,22 +87,30 @@ bool skep_prog_ret_range(const struct skep_prog *prog, int64_t *min, int64_t *ma
 
 /* ---- Internal contexts ---- */
 
-/* XDP (struct xdp_buff's part). Headroom starts at hard_start. */
+/*
+ * XDP (struct xdp_buff's part). Headroom starts at hard_start. A frame's first bytes are
+ * [data, data_end). The rest, if there is one, is in fragments of a page each, the last maybe
+ * shorter, which programs reach through helpers only. Here the fragments lie right behind
+ * data_end, in one piece: data_end can't move while there are any.
+ */
 struct skep_xdp {
 	uint8_t *data, *data_end, *data_meta;
 	uint8_t *hard_start; /* first byte that adjust_head may reach */
-	uint8_t *hard_end; /* one past the last byte that adjust_tail may reach */
-	/* Bytes behind data_end that lie in fragments: only helpers reach them. All but the last
-	 * fragment are whole pages; without any, the frame is linear. */
-	uint32_t frags;
+	uint8_t *hard_end; /* one past the last byte that adjust_tail may reach, no fragments */
+	uint8_t *frags_end; /* the same, while there are fragments */
+	uint32_t frags_size; /* bytes in fragments; 0: there are none */
 	uint32_t ingress_ifindex, rx_queue_index, egress_ifindex;
 };
 
-#define SKEP_XDP_FRAG 4096u /* bytes of a fragment */
+#define SKEP_XDP_FRAG 4096u /* bytes of a fragment: the kernel's page */
+/* What the kernel puts before the fragments: a page, less the room before a frame and a
+ * structure behind it. */
+#define SKEP_XDP_LINEAR (SKEP_XDP_FRAG - 256u - 320u)
 
-static inline uint64_t skep_xdp_len(const struct skep_xdp *xdp)
+/* Bytes of the frame, fragments included. */
+static inline uint32_t skep_xdp_len(const struct skep_xdp *xdp)
 {
-	return (uint64_t)(xdp->data_end - xdp->data) + xdp->frags;
+	return (uint32_t)(xdp->data_end - xdp->data) + xdp->frags_size;
 }
 
 /* Programs on struct __sk_buff. The packet lies linearly in [data, data_end). */
