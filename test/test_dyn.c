@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <linux/btf.h>
 
 #include "bpf/instance.h"
 #include "side.h"
@@ -230,10 +231,247 @@ static void test_runs(void **state)
 	print_message("ran: dyn %u\n", n);
 }
 
+/* ---- Timers ---- */
+
+/* 1 int, 2 struct bpf_timer, 3 struct value { int count; int key; struct bpf_timer timer; } */
+static const struct {
+	struct btf_header hdr;
+	uint32_t types[4 + 6 + 12];
+	char str[48];
+} value_btf = {
+	.hdr = {.magic = BTF_MAGIC,
+		.version = 1,
+		.hdr_len = sizeof(struct btf_header),
+		.type_len = 22 * 4,
+		.str_off = 22 * 4,
+		.str_len = 48},
+	.types = {1,  BTF_KIND_INT << 24,
+		  4,  1u << 24 | 32, /* int */
+		  5,  BTF_KIND_STRUCT << 24 | 1,
+		  16, 15,
+		  1,  0, /* bpf_timer */
+		  22, BTF_KIND_STRUCT << 24 | 3,
+		  24, 28,
+		  1,  0,
+		  34, 1,
+		  32, 38,
+		  2,  64},
+	.str = "\0int\0bpf_timer\0opaque\0value\0count\0key\0timer",
+};
+
+static int timer_map(struct side *s, uint32_t type)
+{
+	union bpf_attr a = {.btf = (uintptr_t)&value_btf, .btf_size = sizeof(value_btf)};
+	long btf = side_bpf(s, BPF_BTF_LOAD, &a), fd;
+
+	if (btf < 0)
+		return (int)btf;
+	a = (union bpf_attr){.map_type = type,
+			     .key_size = 4,
+			     .value_size = 24,
+			     .max_entries = 4,
+			     .btf_fd = (uint32_t)btf,
+			     .btf_key_type_id = 1,
+			     .btf_value_type_id = 3};
+	fd = side_bpf(s, BPF_MAP_CREATE, &a);
+	close((int)btf);
+	return (int)fd;
+}
+
+struct value {
+	uint32_t count, key;
+	uint64_t timer[2];
+};
+
+static long map_op(struct side *s, int cmd, int fd, uint32_t key, struct value *v)
+{
+	union bpf_attr a = {.map_fd = (uint32_t)fd,
+			    .key = (uintptr_t)&key,
+			    .value = (uintptr_t)v,
+			    .flags = BPF_ANY};
+
+	return side_bpf(s, cmd, &a);
+}
+
+static uint32_t run_timer(struct side *s, int map, const char *text, const char *callback)
+{
+	struct bpf_insn insns[256];
+	uint8_t packet[64] = {0};
+	char all[4096];
+	uint32_t ret = 0;
+	int n, start, fd = -1;
+	long err;
+
+	/* r6: the timer of key 1, r8: sums up results. */
+	snprintf(all, sizeof(all),
+		 "r8 = 0; *(u32 *)(r10 -4) = 1; r2 = r10; r2 += -4; r1 = map 0 ll; call "
+		 "map_lookup_elem; if "
+		 "r0 != 0 goto g; r0 = 77; exit; g: r7 = r0; r6 = r0; r6 += 8; %s r0 = r8; exit;"
+		 "f:",
+		 text);
+	snprintf(strchr(all, 0), sizeof(all) - strlen(all), "%s", callback);
+	n = vasm(all, &map, 1, insns, 256);
+	for (start = n; start > 0; start--) {
+		const struct bpf_insn *in = &insns[start - 1];
+
+		if (in->code == (BPF_LD | BPF_DW) && in->src_reg == BPF_PSEUDO_FUNC)
+			break;
+	}
+	assert_true(n > 0 && start > 0);
+	start += insns[start - 1].imm;
+	err = side_load_callback(s, BPF_PROG_TYPE_SCHED_CLS, insns, (uint32_t)n, (uint32_t)start,
+				 &fd);
+	if (err)
+		fail_msg("%s: %s\n%s", text, strerror((int)-err), s->log);
+	err = side_run_packet(s, fd, packet, sizeof(packet), &ret);
+	assert_int_equal(err, 0);
+	close(fd);
+	return ret;
+}
+
+#define ADD       "r8 *= 1000; r8 -= r0;"
+#define INIT      "r1 = r6; r2 = map 0 ll; r3 = 1; call timer_init;" ADD
+#define SET       "r1 = r6; r2 = func f ll; call timer_set_callback;" ADD
+#define START(ns) "r1 = r6; r2 = " ns "; r3 = 0; call timer_start;" ADD
+#define CANCEL    "r1 = r6; call timer_cancel;" ADD
+/* Counts, notes the key, and starts again until it counted five times. */
+#define COUNTS                                                                                     \
+	"r4 = *(u32 *)(r2 +0); *(u32 *)(r3 +4) = r4; r4 = *(u32 *)(r3 +0); r4 += 1; *(u32 *)(r3 "  \
+	"+0) = r4; "                                                                               \
+	"if r4 > 4 goto d; r1 = r3; r1 += 8; r2 = 1000000; r3 = 0; call timer_start; d: r0 = 0; "  \
+	"exit"
+
+static const struct {
+	const char *name, *text, *callback;
+	uint32_t count; /* that it comes to */
+} timers[] = {
+	{"counts to five", INIT SET START("1000000"), COUNTS, 5},
+	{"at once", INIT SET START("0"), COUNTS, 5},
+	{"initialised twice", INIT INIT SET, COUNTS, 0},
+	{"used without", SET START("1") CANCEL, COUNTS, 0},
+	{"started without a callback", INIT START("1") CANCEL SET, COUNTS, 0},
+	{"cancelled", INIT SET START("50000000") CANCEL CANCEL START("1"), COUNTS, 0},
+	{"started twice", INIT SET START("5000000") START("2000000"), COUNTS, 5},
+	{"bad clock", "r1 = r6; r2 = map 0 ll; r3 = 5; call timer_init;" ADD SET, COUNTS, 0},
+	{"bad flags", INIT SET "r1 = r6; r2 = 1; r3 = 4; call timer_start;" ADD, COUNTS, 0},
+	{"absolute, past", INIT SET "r1 = r6; r2 = 1; r3 = 1; call timer_start;" ADD, COUNTS, 5},
+	{"absolute, soon",
+	 INIT SET
+	 "call ktime_get_ns; r1 = r6; r2 = r0; r2 += 3000000; r3 = 1; call timer_start;" ADD,
+	 COUNTS, 5},
+	{"cancelled by its callback", INIT SET START("1000"),
+	 "*(u32 *)(r3 +4) = 9; r6 = r3; r1 = r3; r1 += 8; call timer_cancel; r0 = -r0; *(u32 *)(r6 "
+	 "+0) = r0; "
+	 "r0 = 0; exit",
+	 EDEADLK},
+};
+
+/* What a value says once it stays the same for a while. */
+static struct value settled(struct side *s, int map, uint32_t want)
+{
+	struct value v = {0};
+
+	for (unsigned i = 0; i < 400; i++) {
+		if (map_op(s, BPF_MAP_LOOKUP_ELEM, map, 1, &v))
+			return v;
+		if (want && v.count == want)
+			break;
+		if (!want && i == 40)
+			break;
+		usleep(2000);
+	}
+	usleep(5000);
+	map_op(s, BPF_MAP_LOOKUP_ELEM, map, 1, &v);
+	return v;
+}
+
+static void test_timers(void **state)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH,
+					 BPF_MAP_TYPE_LRU_HASH};
+	struct place p[N_WHERE];
+	unsigned n = 0;
+
+	(void)state;
+	for (unsigned w = 0; w < N_WHERE; w++)
+		open_place(&p[w], w);
+	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++)
+		for (unsigned k = 0; k < 3; k++) {
+			uint32_t first = 0;
+
+			for (unsigned w = p[KERNEL].on ? KERNEL : COMPILED; w < N_WHERE; w++) {
+				int map = timer_map(&p[w].side, types[k]);
+				struct value v = {0};
+				uint32_t ret;
+
+				assert_true(map >= 0);
+				assert_int_equal(
+					map_op(&p[w].side, BPF_MAP_UPDATE_ELEM, map, 1, &v), 0);
+				ret = run_timer(&p[w].side, map, timers[i].text,
+						timers[i].callback);
+				if (w == KERNEL || !p[KERNEL].on)
+					first = ret;
+				v = settled(&p[w].side, map, timers[i].count);
+				if (ret != first || v.count != timers[i].count ||
+				    v.key != (timers[i].count == 5 ? 1
+					      : timers[i].count    ? 9
+								   : 0))
+					fail_msg("%s, %s: result %d (kernel %d), count %u, key %u",
+						 timers[i].name, where[w], (int)ret, (int)first,
+						 v.count, v.key);
+				close(map);
+				n++;
+			}
+		}
+	for (unsigned w = 0; w < N_WHERE; w++)
+		close_place(&p[w]);
+	print_message("ran: dyn_timers %u\n", n);
+}
+
+/* A value that goes, or is written anew, takes its timer along; so does the map's last handle,
+ * and the instance's end waits for nobody. */
+static void test_timers_end(void **state)
+{
+	struct place p[N_WHERE];
+
+	(void)state;
+	for (unsigned w = 0; w < N_WHERE; w++)
+		open_place(&p[w], w);
+	for (unsigned w = p[KERNEL].on ? KERNEL : COMPILED; w < N_WHERE; w++)
+		for (unsigned how = 0; how < 3; how++) {
+			struct side *s = &p[w].side;
+			int map = timer_map(s, how == 1 ? BPF_MAP_TYPE_ARRAY : BPF_MAP_TYPE_HASH);
+			struct value v = {0}, got = {0};
+
+			assert_true(map >= 0);
+			assert_int_equal(map_op(s, BPF_MAP_UPDATE_ELEM, map, 1, &v), 0);
+			assert_int_equal(run_timer(s, map, INIT SET START("20000000"), COUNTS), 0);
+			if (how == 2) {
+				close(map);
+				continue; /* nobody looks any more; nothing may fall over */
+			}
+			if (how == 0)
+				assert_int_equal(map_op(s, BPF_MAP_DELETE_ELEM, map, 1, NULL), 0);
+			assert_int_equal(map_op(s, BPF_MAP_UPDATE_ELEM, map, 1, &v), 0);
+			/* Nothing fires, and the new value's timer is not made yet. */
+			got = settled(s, map, 0);
+			assert_int_equal(got.count, 0);
+			assert_int_equal(run_timer(s, map, INIT SET START("1000"), COUNTS), 0);
+			assert_int_equal(settled(s, map, 5).count, 5);
+			/* One that is still to fire when everything ends. */
+			assert_int_equal(run_timer(s, map, SET START("1000000000"), COUNTS), 0);
+			close(map);
+		}
+	for (unsigned w = 0; w < N_WHERE; w++)
+		close_place(&p[w]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_timers_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

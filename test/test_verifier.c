@@ -110,6 +110,11 @@ static size_t make_btf(char *out)
 	type(b, "val", BTF_KIND_STRUCT, 2, 8, e, 6); /* 15 */
 	type(b, "gvoid", BTF_KIND_FUNC, BTF_FUNC_GLOBAL, 17, NULL, 0); /* 16 */
 	type(b, "", BTF_KIND_FUNC_PROTO, 0, 0, NULL, 0); /* 17: void (void) */
+	e[0] = str(b, "opaque"), e[1] = 1, e[2] = 0;
+	type(b, "bpf_timer", BTF_KIND_STRUCT, 1, 16, e, 3); /* 18 */
+	e[0] = str(b, "count"), e[1] = 1, e[2] = 0;
+	e[3] = str(b, "timer"), e[4] = 18, e[5] = 64;
+	type(b, "tval", BTF_KIND_STRUCT, 2, 24, e, 6); /* 19 */
 	b->hdr = (struct btf_header){.magic = BTF_MAGIC, .version = 1, .hdr_len = sizeof(b->hdr)};
 	b->hdr.type_len = b->ntypes * 4;
 	b->hdr.str_off = b->hdr.type_len;

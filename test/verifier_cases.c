@@ -18,6 +18,8 @@ const struct map_spec map_specs[N_MAPS] = {
 	[11] = {BPF_MAP_TYPE_DEVMAP, 4, 4, 4, 0, -1, 0, false},
 	[12] = {BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 2, 0, -1, 0, false},
 	[13] = {BPF_MAP_TYPE_ARRAY, 4, 8, 1, BPF_F_RDONLY_PROG, -1, 0, false},
+	[14] = {BPF_MAP_TYPE_ARRAY, 4, 24, 2, 0, -1, 19, false},
+	[15] = {BPF_MAP_TYPE_HASH, 4, 24, 4, 0, -1, 19, false},
 };
 
 #define XDP(n, t, ...)                                                                             \

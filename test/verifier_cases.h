@@ -19,7 +19,7 @@ struct map_spec {
 	uint32_t btf_value; /* type of the value, 0 */
 	bool frozen;
 };
-#define N_MAPS 14
+#define N_MAPS 16
 extern const struct map_spec map_specs[N_MAPS];
 
 struct vcase {

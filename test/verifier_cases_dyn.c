@@ -25,6 +25,16 @@
 #define WRITE(n)                                                                                   \
 	"r1 = r10; r1 += -16; r2 = 0; r3 = r10; r3 += -40; r4 = " n "; r5 = 0; call dynptr_write;"
 #define END "r0 = 0; exit"
+/* r6: the timer of map 14's first value. */
+#define FIND                                                                                       \
+	"*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map 14 ll; call map_lookup_elem; if r0 "   \
+	"!= 0 goto "                                                                               \
+	"f1; r0 = 0; exit; f1: r6 = r0; r6 += 8;"
+#define INIT     "r1 = r6; r2 = map 14 ll; r3 = 1; call timer_init;"
+#define SET      "r1 = r6; r2 = func f ll; call timer_set_callback;"
+#define START    "r1 = r6; r2 = 1000; r3 = 0; call timer_start;"
+#define CB(text) "; f:" text
+#define FN       .funcs = {3, 4}
 
 const struct vcase vcases_dyn[] = {
 	/* ---- may_goto ---- */
@@ -203,5 +213,69 @@ const struct vcase vcases_dyn[] = {
 	XDP("dynptr: reserved in a loop",
 	    "r6 = 0; l:" RESERVE SUBMIT "r6 += 1; if r6 < 5 goto l;" END),
 	XDP("dynptr: kept in a loop", "r6 = 0; l:" RESERVE "r6 += 1; if r6 < 5 goto l;" SUBMIT END),
+
+	/* ---- Timers: of maps 14 (array) and 15 (hash), at offset 8 of the value ---- */
+	XDP("timer: init, set, start, cancel",
+	    FIND INIT SET START "r1 = r6; call timer_cancel;" END CB("r0 = 0; exit"), FN),
+	XDP("timer: callback uses what it gets",
+	    FIND SET END CB(
+		    "r4 = *(u32 *)(r2 +0); *(u32 *)(r3 +0) = r4; r1 = r3; r1 += 8; r2 = 1000; r3 = "
+		    "0; call timer_start; r0 = 0; exit"),
+	    FN),
+	XDP("timer: callback looks up",
+	    FIND SET END CB(
+		    "r2 = r10; r2 += -4; *(u32 *)(r10 -4) = 0; call map_lookup_elem; r0 = 0; exit"),
+	    FN),
+	XDP("timer: callback sets itself",
+	    FIND SET END CB(
+		    "r1 = r3; r1 += 8; r2 = func f ll; call timer_set_callback; r0 = 0; exit"),
+	    FN),
+	XDP("timer: callback returns 1", FIND SET END CB("r0 = 1; exit"), FN),
+	XDP("timer: callback returns a number", FIND SET END CB(ANY "exit"), FN),
+	XDP("timer: callback returns a pointer", FIND SET END CB("r0 = r3; exit"), FN),
+	XDP("timer: callback returns nothing", FIND SET END CB("exit"), FN),
+	XDP("timer: callback reads the caller's registers", FIND SET END CB("r0 = r6; exit"), FN),
+	XDP("timer: callback reads R4", FIND SET END CB("r0 = r4; exit"), FN),
+	XDP("timer: callback writes the key", FIND SET END CB("*(u32 *)(r2 +0) = 1; r0 = 0; exit"),
+	    FN),
+	XDP("timer: callback writes the timer",
+	    FIND SET END CB("*(u32 *)(r3 +8) = 1; r0 = 0; exit"), FN),
+	XDP("timer: callback leaks", FIND SET END CB(RESERVE "r0 = 0; exit"), FN),
+	XDP("timer: callback loops",
+	    FIND SET END CB("r0 = 0; l: r0 += 1; if r0 < 10 goto l; r0 = 0; exit"), FN),
+	XDP("timer: callback loops for ever", FIND SET END CB("r0 = 0; l: goto l; exit"), FN),
+	XDP("timer: callback with a deep stack",
+	    "*(u64 *)(r10 -400) = 0;" FIND SET END CB("*(u64 *)(r10 -400) = 0; r0 = 0; exit"), FN),
+	XDP("timer: set in a loop",
+	    FIND "r7 = 0; l:" SET "r7 += 1; if r7 < 5 goto l;" END CB("r0 = 0; exit"), FN),
+	XDP("timer: wrong offset",
+	    FIND "r1 = r6; r1 += 4; r2 = map 14 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: start of the value",
+	    FIND "r1 = r6; r1 += -8; r2 = map 14 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: variable offset",
+	    FIND "r1 = r6;" ANY
+		 "r0 &= 8; r1 = r6; r1 += r0; r2 = map 14 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: another map", FIND "r1 = r6; r2 = map 15 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: no map", FIND "r1 = r6; r2 = r6; r3 = 1; call timer_init;" END),
+	XDP("timer: map without",
+	    "r1 = value 2 +0 ll; r2 = map 2 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: map with BTF without",
+	    "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map 7 ll; call map_lookup_elem; if r0 "
+	    "== 0 goto "
+	    "e; r1 = r0; r2 = map 7 ll; r3 = 1; call timer_init; e:" END),
+	XDP("timer: on the stack",
+	    "*(u64 *)(r10 -8) = 0; *(u64 *)(r10 -16) = 0; r1 = r10; r1 += -16; r2 = "
+	    "map 14 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: unchecked", "*(u32 *)(r10 -4) = 0; r2 = r10; r2 += -4; r1 = map 15 ll; call "
+				"map_lookup_elem; r1 = r0; r1 += 8; "
+				"r2 = map 15 ll; r3 = 1; call timer_init;" END),
+	XDP("timer: no callback", FIND "r1 = r6; r2 = 1; call timer_set_callback;" END),
+	XDP("timer: read directly", FIND "r0 = *(u64 *)(r6 +0); exit"),
+	XDP("timer: written directly", FIND "*(u64 *)(r6 +8) = 0; r0 = 0; exit"),
+	XDP("timer: not GPL", FIND INIT END, .flags = NOT_GPL),
+	{.name = "timer: tracing", .type = BPF_PROG_TYPE_TRACEPOINT, .text = FIND INIT END},
+	{.name = "timer: socket filter",
+	 .type = BPF_PROG_TYPE_SOCKET_FILTER,
+	 .text = FIND INIT END},
 	{0},
 };

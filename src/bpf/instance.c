@@ -8,6 +8,7 @@
 #include "bpf/instance.h"
 #include "bpf/sys.h"
 #include "btf/btf.h"
+#include "exec/timer.h"
 #include "exec/slot.h"
 #include "os/os.h"
 #include "os/participant.h"
@@ -23,6 +24,7 @@ void skep_hold(struct skep *skep)
 static void instance_free(struct skep *skep)
 {
 	skep_defer_poll(skep);
+	skep_timers_free(skep);
 	skep_envs_free(skep);
 	if (skep->vmlinux)
 		skep_btf_put(skep->vmlinux);
@@ -122,6 +124,7 @@ void skep_close(struct skep *skep)
 	 * process; what the copy names (pins, objects) is the parent's. */
 	if (skep_forked(skep))
 		return;
+	skep_timers_stop(skep);
 	skep_sys_close(skep);
 	skep_handles_drop(skep);
 	skep_defer_poll(skep);

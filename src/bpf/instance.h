@@ -72,6 +72,7 @@ struct skep_table {
 
 struct skep_inodes;
 struct skep_sys; /* what bpf(2) keeps between calls (bpf/sys.h) */
+struct skep_timers; /* exec/timer.c */
 struct skep_slots; /* CPU slots, in a shared segment (exec/slot.c) */
 struct skep_parts; /* participants (os/participant.h) */
 struct skep_btf;
@@ -90,6 +91,7 @@ struct skep {
 	struct skep_inodes *_Atomic inodes;
 	struct skep_handles *handles;
 	struct skep_sys *_Atomic sys;
+	struct skep_timers *_Atomic timers; /* once a program makes one */
 	struct skep_slots *slots;
 	struct skep_parts *parts;
 	struct skep_btf *_Atomic vmlinux; /* the types that skep presents, once needed */

@@ -72,6 +72,7 @@ struct skep_env {
 	int (*clone)(struct skep_env *env, const struct skep_skb *skb, uint32_t ifindex,
 		     uint64_t flags);
 	void *clone_arg;
+	void *timer; /* whose callback runs; NULL: none does */
 	void *ctx; /* the run's internal context */
 	struct skep_redirect redirect;
 	struct skep_checker *checker; /* checked mode, else NULL */

@@ -118,6 +118,12 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(perf_event_output, ALL & ~(T(SK_REUSEPORT) | T(FLOW_DISSECTOR) | T(NETFILTER)), INT,
 	  GPL, CTX, MAP, NUM, RMEM, SIZE0),
 
+	/* Timers */
+	H(timer_init, ALL, INT, BPF | GPL, SKEP_ARG_TIMER, MAP, NUM),
+	H(timer_set_callback, ALL, INT, BPF | GPL, SKEP_ARG_TIMER, SKEP_ARG_FUNC),
+	H(timer_start, ALL, INT, BPF | GPL, SKEP_ARG_TIMER, NUM, NUM),
+	H(timer_cancel, ALL, INT, BPF | GPL, SKEP_ARG_TIMER),
+
 	/* Dynptrs */
 	[BPF_FUNC_dynptr_from_mem] = {.name = "dynptr_from_mem", .fn = skep_help_dynptr_from_mem,
 		.progs = ALL, .ret = INT, .flags = BPF, .arg = {WMEM, SIZE0, NUM, NEWDYN},

@@ -118,6 +118,8 @@ static long array_update(struct skep_map *map, const void *key, const void *valu
 		skep_map_copy_locked(map, elem(map, index, 0), (void *)value, true, env);
 	else
 		skep_map_copy_value(map, elem(map, index, map->ops->percpu ? env->cpu : 0), value);
+	if (map->fields.n)
+		skep_map_drop_fields(map, elem(map, index, map->ops->percpu ? env->cpu : 0));
 	return 0;
 }
 

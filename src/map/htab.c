@@ -602,6 +602,8 @@ void htab_remove(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 {
 	store(&st->hand[1], pos->elem);
 	htab_unlink(h, bucket, pos);
+	if (h->map->fields.n)
+		skep_map_drop_fields(h->map, htab_value(h, pos->elem - 1));
 	if (h->inner)
 		htab_set_inner(h, pos->elem - 1, NULL);
 	htab_push(h, st, pos->elem - 1, hint);
@@ -699,6 +701,8 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 	}
 	if (h->inner)
 		htab_set_inner(h, old - 1, NULL);
+	if (h->map->fields.n)
+		skep_map_drop_fields(h->map, htab_value(h, old - 1));
 	store(&h->nodes[old - 1].where, WHERE_SPARE | number);
 	store(&st->spare, old);
 	store(&st->hand[0], 0);

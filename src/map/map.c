@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "exec/timer.h"
 #include "map/map.h"
 
 #include <errno.h>
@@ -68,6 +69,7 @@ int skep_map_check(const union bpf_attr *attr)
 
 static void map_free(struct skep_map *map)
 {
+	skep_timers_forget_map(map);
 	if (map->ops->destroy)
 		map->ops->destroy(map);
 	skep_seg_close(&map->data);
@@ -84,6 +86,7 @@ static void map_no_users(struct skep_object *obj)
 {
 	struct skep_map *map = (struct skep_map *)obj;
 
+	skep_timers_forget_map(map);
 	if (map->ops->no_users)
 		map->ops->no_users(map);
 }

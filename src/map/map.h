@@ -53,6 +53,10 @@ struct skep_fields {
 
 /* "bpf_timer", "kptr" ... as in the kernel's messages. */
 const char *skep_field_name(uint32_t kind);
+/* The key of the element whose value this is; of an array *index, which it is put in. */
+void *skep_map_key_of(const struct skep_map *map, void *value, uint32_t *index);
+/* A value is gone, or replaced: what its special fields stand for goes. */
+void skep_map_drop_fields(const struct skep_map *map, void *value);
 /* The value's first field of that kind, or NULL. */
 const struct skep_field *skep_map_field(const struct skep_map *map, uint32_t kind);
 

@@ -2,6 +2,8 @@
 /* Values with special fields, which belong to the map and never leave it. */
 #include <errno.h>
 
+#include "exec/timer.h"
+#include "map/htab.h"
 #include "map/access.h"
 #include "map/types.h"
 
@@ -103,4 +105,19 @@ void skep_map_copy_locked(const struct skep_map *map, void *value, void *other, 
 		skep_map_copy_out(map, other, value);
 	skep_spin_unlock(lock, env);
 	skep_leave(env);
+}
+
+void *skep_map_key_of(const struct skep_map *map, void *value, uint32_t *index)
+{
+	if (map->type != BPF_MAP_TYPE_ARRAY)
+		return (char *)value - htab_of(map)->value_off;
+	*index = (uint32_t)((uint64_t)((char *)value - (char *)map->data.base) / map->elem_size);
+	return index;
+}
+
+void skep_map_drop_fields(const struct skep_map *map, void *value)
+{
+	for (uint32_t i = 0; i < map->fields.n; i++)
+		if (map->fields.f[i].kind == SKEP_FIELD_TIMER)
+			skep_timer_forget(map, (char *)value + map->fields.f[i].offset);
 }

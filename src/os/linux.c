@@ -305,6 +305,11 @@ uint64_t skep_clock_coarse(void)
 	return clock_ns(CLOCK_MONOTONIC_COARSE);
 }
 
+uint64_t skep_clock_real(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
 uint64_t skep_clock_tai(void)
 {
 	return clock_ns(CLOCK_TAI);

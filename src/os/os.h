@@ -101,6 +101,7 @@ void skep_exec_free(struct skep_exec_mem *m);
 uint64_t skep_clock_mono(void);
 uint64_t skep_clock_boot(void);
 uint64_t skep_clock_coarse(void);
+uint64_t skep_clock_real(void);
 uint64_t skep_clock_tai(void);
 uint64_t skep_jiffies(void); /* CONFIG_HZ of the presented kernel: 250 */
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "helper/format.h"
+#include "verifier/async.h"
 #include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
@@ -309,7 +310,19 @@ static int by_kind(struct venv *env, struct vcall *c, int r, uint16_t arg)
 	bool is_null = v_is_null(&reg);
 
 	switch (arg & SKEP_ARG_KIND) {
+	case SKEP_ARG_TIMER:
+		c->map = skep_v_map(env, &reg);
+		c->map_index = -1;
+		c->map_uid = reg.map_uid;
+		c->map_of_field = true;
+		return skep_v_field_arg(env, r, SKEP_FIELD_TIMER);
 	case SKEP_ARG_CONST_MAP_PTR:
+		if (c->map_of_field &&
+		    (c->map != skep_v_map(env, &reg) || c->map_uid != reg.map_uid))
+			return skep_v_refuse(env, EINVAL, W_MAP, r,
+					     "timer pointer in R1 map_uid=%u doesn't match map "
+					     "pointer in R2 map_uid=%u\n",
+					     c->map_uid, reg.map_uid);
 		c->map = skep_v_map(env, &reg);
 		c->map_index = reg.inner ? -1 : reg.map;
 		c->map_inner = reg.inner;

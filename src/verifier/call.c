@@ -8,6 +8,7 @@
 
 #include "btf/btf.h"
 #include "helper/format.h"
+#include "verifier/async.h"
 #include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
@@ -243,6 +244,8 @@ static int special(struct venv *env, const struct bpf_insn *in, const struct vca
 		return skep_v_check_leaks(env, true, "tail_call");
 	case BPF_FUNC_for_each_map_elem:
 		return skep_v_callback(env, in, c->subprog, next, enter_for_each);
+	case BPF_FUNC_timer_set_callback:
+		return skep_v_async_callback(env, c->subprog, skep_v_enter_element);
 	case BPF_FUNC_loop:
 		return call_loop(env, in, c, next);
 	case BPF_FUNC_snprintf:
@@ -346,7 +349,7 @@ static int result(struct venv *env, const struct vcall *c)
 		if (c->id == BPF_FUNC_map_lookup_elem && c->const_key >= 0 &&
 		    c->const_key < c->map->max_entries)
 			r0->flags = 0;
-		if (!r0->flags && c->map->fields.n)
+		if (!r0->flags && skep_map_field(c->map, SKEP_FIELD_SPIN_LOCK))
 			r0->id = ++env->next_id;
 		break;
 	case SKEP_RET_ALLOC_MEM_OR_NULL:

@@ -14,6 +14,7 @@ struct vcall {
 	int32_t map_index; /* in env->maps, -1 none */
 	const struct skep_map *map_inner;
 	uint32_t map_uid;
+	bool map_of_field; /* map is the one whose value the first argument lies in */
 	bool raw; /* the memory argument need not be initialised */
 	uint32_t raw_size; /* bytes of stack that the helper writes ... */
 	int raw_reg; /* ... at this register */

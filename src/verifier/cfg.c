@@ -172,6 +172,8 @@ static const uint64_t sleepable_maps =
 
 static int map_fits_prog(struct venv *env, const struct skep_map *map)
 {
+	static const uint8_t later[] = {SKEP_FIELD_TIMER, SKEP_FIELD_WQ};
+
 	if (has_field(map, SKEP_FIELD_SPIN_LOCK)) {
 		if (env->prog->type == BPF_PROG_TYPE_SOCKET_FILTER)
 			return skep_v_refuse(env, EINVAL, W_LOCK, -1,
@@ -188,6 +190,11 @@ static int map_fits_prog(struct venv *env, const struct skep_map *map)
 					env, EBUSY, W_MAP, -1,
 					"only one cgroup storage of each type is allowed\n");
 	}
+	for (unsigned i = 0; i < sizeof(later) / sizeof(later[0]); i++)
+		if (skep_map_field(map, later[i]) && tracing(env->prog->type))
+			return skep_v_refuse(env, EINVAL, W_MAP, -1,
+					     "tracing progs cannot use %s yet\n",
+					     skep_field_name(later[i]));
 	if (env->prog->sleepable && !(sleepable_maps & 1ull << map->type))
 		return skep_v_refuse(
 			env, EINVAL, W_MAP, -1,
@@ -390,6 +397,12 @@ static bool calls_back(const struct bpf_insn *in)
 		in->imm == BPF_FUNC_find_vma || in->imm == BPF_FUNC_user_ringbuf_drain);
 }
 
+static bool calls_later(const struct bpf_insn *in)
+{
+	return in->code == (BPF_JMP | BPF_CALL) && !in->src_reg &&
+	       in->imm == BPF_FUNC_timer_set_callback;
+}
+
 struct edge {
 	uint32_t to;
 	bool branch;
@@ -435,6 +448,8 @@ static void mark_points(struct venv *env, uint32_t i)
 	} else if (in->code == (BPF_JMP | BPF_CALL) || is_func_load(in)) {
 		env->aux[e[0].to].flags |= V_PRUNE | V_JUMP;
 		if (is_pseudo_call(in) || is_func_load(in))
+			env->aux[i].flags |= V_PRUNE;
+		if (calls_later(in))
 			env->aux[i].flags |= V_PRUNE;
 		if (calls_back(in))
 			env->aux[i].flags |= V_PRUNE | V_JUMP | V_FORCE | V_CALLBACKS;
@@ -544,6 +559,9 @@ static int depth_from(struct venv *env, uint32_t root)
 			continue;
 		env->why_insn = (uint32_t)(in - env->insns);
 		next = (uint32_t)skep_v_subprog_at(env, (uint32_t)(in - env->insns + in->imm + 1));
+		/* It begins with an empty stack. */
+		if (env->subs[next].is_async && is_func_load(in))
+			continue;
 		if (n == V_FRAMES)
 			return skep_v_refuse(env, E2BIG, W_STACK_DEPTH, -1,
 					     "the call stack of %u frames is too deep !\n", n);
@@ -573,5 +591,11 @@ int skep_v_check_stack_depth(struct venv *env)
 {
 	for (uint32_t i = 0; i < env->nsubs; i++)
 		env->subs[i].tail_call_reachable = env->subs[i].has_tail_call;
-	return depth_from(env, 0);
+	for (uint32_t i = 0; i < env->nsubs; i++) {
+		int err = !i || env->subs[i].is_async ? depth_from(env, i) : 0;
+
+		if (err)
+			return err;
+	}
+	return 0;
 }

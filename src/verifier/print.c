@@ -250,6 +250,8 @@ void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t fram
 		}
 	if (f->callback)
 		skep_v_log(env, " cb");
+	if (f->async)
+		skep_v_log(env, " async_cb");
 	skep_v_log(env, "\n");
 clean:
 	if (!all) {

@@ -499,8 +499,12 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 			continue;
 		}
 		if (old->branches) {
-			if (is_may_goto(env, insn) && old->may_goto != cur->may_goto &&
-			    states_equal(env, old, cur, WITHIN)) {
+			if (v_frame(old)->async &&
+			    v_frame(old)->async_round != v_frame(cur)->async_round) {
+				/* Another run of the callback: no loop, and nothing is known of the
+				 * first yet. */
+			} else if (is_may_goto(env, insn) && old->may_goto != cur->may_goto &&
+				   states_equal(env, old, cur, WITHIN)) {
 				hit = loop = true;
 			} else if (env->aux[insn].flags & V_CALLBACKS) {
 				hit = states_equal(env, old, cur, WITHIN);

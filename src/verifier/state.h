@@ -115,6 +115,8 @@ struct vframe {
 	uint32_t subprog;
 	uint32_t frameno;
 	bool callback; /* a helper calls it */
+	bool async; /* it runs later, called by nobody in this state */
+	uint32_t async_round; /* how many of those were entered on the way here */
 	bool cb_ret_any; /* callback: the range of its result is not checked */
 	int32_t cb_min, cb_max;
 	uint32_t cb_depth;
@@ -214,7 +216,7 @@ struct vsubprog {
 	uint32_t stack; /* bytes used */
 	uint32_t name_off;
 	uint32_t type_id; /* of its BTF function, 0 */
-	bool has_tail_call, has_ld_abs, is_cb, tail_call_reachable;
+	bool has_tail_call, has_ld_abs, is_cb, is_async, tail_call_reachable;
 	bool global;
 	bool called; /* global: called by verified code */
 	bool verified;
@@ -429,6 +431,9 @@ const char *skep_v_tnum(struct skep_tnum t, char buf[64]);
 /* ---- step.c ---- */
 int skep_v_walk(struct venv *env);
 struct vstate *skep_v_push(struct venv *env, uint32_t insn, uint32_t prev);
+/* The same for a state made by the caller, which owns it no more; too_many has a %u. */
+struct vstate *skep_v_push_state(struct venv *env, struct vstate *st, uint32_t insn, uint32_t prev,
+				 const char *too_many);
 int skep_v_read_reg(struct venv *env, uint32_t r, bool is64);
 int skep_v_check_ids(struct venv *env);
 int skep_v_hist_push(struct venv *env, struct vstate *st, uint32_t flags, int slot, int frame,

@@ -5,6 +5,7 @@
  */
 #include "verifier/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,8 +72,8 @@ int skep_v_hist_push(struct venv *env, struct vstate *st, uint32_t flags, int sl
 	return 0;
 }
 
-/* Puts a copy of the current state aside, to go on at insn later. */
-struct vstate *skep_v_push(struct venv *env, uint32_t insn, uint32_t prev)
+struct vstate *skep_v_push_state(struct venv *env, struct vstate *st, uint32_t insn, uint32_t prev,
+				 const char *too_many)
 {
 	struct vtodo *t = env->free_todo;
 
@@ -80,25 +81,38 @@ struct vstate *skep_v_push(struct venv *env, uint32_t insn, uint32_t prev)
 		env->free_todo = t->next;
 	else
 		t = malloc(sizeof(*t));
-	if (!t)
+	if (!t) {
+		skep_v_state_free(env, st);
 		return NULL;
-	t->st = skep_v_state_copy(env, env->cur, true);
+	}
+	t->st = st;
 	t->insn = insn;
 	t->prev = prev;
 	t->log_pos = env->log ? env->log->end : 0;
 	t->next = env->todo;
 	env->todo = t;
 	env->ntodo++;
-	if (!t->st)
-		return NULL;
 	if (env->ntodo > V_MAX_JUMPS) {
-		env->err = skep_v_refuse(env, E2BIG, W_TOO_COMPLEX, -1,
-					 "The sequence of %u jumps is too complex.\n", env->ntodo);
+		skep_v_log(env, too_many, env->ntodo);
+		snprintf(env->msg, sizeof(env->msg), too_many, env->ntodo);
+		env->why = W_TOO_COMPLEX;
+		env->err = -E2BIG;
 		return NULL;
 	}
-	if (t->st->parent)
-		t->st->parent->branches++;
-	return t->st;
+	return st;
+}
+
+/* Puts a copy of the current state aside, to go on at insn later. */
+struct vstate *skep_v_push(struct venv *env, uint32_t insn, uint32_t prev)
+{
+	struct vstate *st = skep_v_state_copy(env, env->cur, true);
+
+	if (!st)
+		return NULL;
+	st = skep_v_push_state(env, st, insn, prev, "The sequence of %u jumps is too complex.\n");
+	if (st && st->parent)
+		st->parent->branches++;
+	return st;
 }
 
 /* The next path; false if none is left. */

@@ -247,6 +247,20 @@ int skep_v_check_return(struct venv *env)
 	r0 = &f->reg[0];
 	if (!env->priv && !v_is_scalar(r0))
 		return skep_v_refuse(env, EACCES, W_LEAK, 0, "R0 leaks addr as return value\n");
+	if (f->async) {
+		if (!v_is_scalar(r0))
+			return skep_v_refuse(env, EINVAL, W_RETURN, 0,
+					     "At async callback return the register R0 is not a "
+					     "known value (%s)\n",
+					     skep_v_type_name(r0, name));
+		err = skep_v_precise(env, 0);
+		if (err)
+			return err;
+		r0 = v_reg(env, 0);
+		if (r0->s.smin < f->cb_min || r0->s.smax > f->cb_max)
+			return bad_range(env, r0, f->cb_min, f->cb_max, "At async callback return");
+		return 0;
+	}
 	if (f->subprog) {
 		if (!v_is_scalar(r0))
 			return skep_v_refuse(
