@@ -44,7 +44,7 @@ CMD_SRC  := $(wildcard cmd/*.c)
 PRELOAD_SRC := $(wildcard src/preload/*.c) src/client/standin.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(BUILD)/obj/preload/%.o)
 TEST_SRC := $(wildcard test/test_*.c)
-TEST_LIB := $(filter-out $(TEST_SRC),$(wildcard test/*.c))
+TEST_LIB := $(filter-out $(TEST_SRC) test/conformance_plugin.c,$(wildcard test/*.c))
 BENCH_SRC := $(wildcard bench/bench_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -157,6 +157,11 @@ $(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@
+# By the calling convention of the bpf_conformance suite; test_conformance feeds it our own.
+$(BUILD)/test/conformance_plugin: $(call obj,test/conformance_plugin.c test/asm.c test/kern.c) $(BUILD)/libskep-core.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ -lelf -lm -o $@
+$(BUILD)/test/test_conformance: | $(BUILD)/test/conformance_plugin
 # These drive the command.
 $(filter $(BUILD)/test/test_cmd%,$(TESTS)): | $(BUILD)/skep $(BUILD)/libskep-preload.so
 # Clients as others write them: nothing of skep in them, and the shared libbpf.
@@ -257,7 +262,7 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/fuzz/%.o $(BUILD)/libskep-parts.a $(BUILD)/libskep
 # The kernel's own tests as judges, on skep and on the running kernel.
 judge: DEPS := build judge
 judge: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(BUILD)/test/test_conformance
 	@scripts/judge.sh $(BUILD) $(SUITES)
 
 # Does the harness find what is wrong? Plants faults in a copy of the tree, one on at a time.

@@ -4,7 +4,7 @@
 # verifier part of 6.12's test_progs from the distribution's source packages, in a
 # scratch folder, runs them on an instance (skep exec) and on the running kernel where that is
 # permitted, and lists what differs.
-#   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs]      default: all
+#   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs] [conformance]      default: all
 # SKEP_JUDGE: the scratch folder (default: skep-judge in TMPDIR). It is kept: the second run
 # builds nothing. SKEP_JUDGE_OUT: where the outputs go (default: there), so that several runs
 # can share what is built.
@@ -12,7 +12,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=$(realpath "$1")
 shift
-suites=${*:-6.1 6.12 progs}
+suites=${*:-6.1 6.12 progs conformance}
 scratch=${SKEP_JUDGE:-${TMPDIR:-/tmp}/skep-judge}
 out=${SKEP_JUDGE_OUT:-$scratch}
 mkdir -p "$scratch" "$out"
@@ -134,11 +134,22 @@ run() { # SUITE VERSION COMMAND...: on both runtimes
 	on_skep "$@"
 }
 
+# Our own cases of each instruction, by way of bpf(2); the raw ways are in `make test`.
+conformance() (
+	set -o pipefail
+	echo "conformance: bpf(2) of an instance"
+	SKEP_PLUGIN="$build/test/conformance_plugin --bpf" "$build/skep" exec -- "$build/test/test_conformance" | grep -a -e "^ran:" -e says -e status
+	bpftool prog list >/dev/null 2>&1 || return 0
+	echo "conformance: bpf(2) of the kernel"
+	SKEP_PLUGIN="$build/test/conformance_plugin --bpf" "$build/test/test_conformance" | grep -a -e "^ran:" -e says -e status
+)
+
 for s in $suites; do
 	case $s in
 	6.1) unpack 6.1; compile 6.1 test_verifier; run 6.1 6.1 ./test_verifier ;;
 	6.12) unpack 6.12; patch_612; compile 6.12 test_verifier; run 6.12 6.12 ./test_verifier ;;
 	progs) unpack 6.12; patch_612; compile 6.12 test_progs; run progs 6.12 ./test_progs -v -a 'verifier*' ;;
+	conformance) conformance ;;
 	*) echo "judge: no suite '$s'" >&2; exit 2 ;;
 	esac
 done
@@ -147,4 +158,5 @@ case ${UPDATE:-} in
 begin) update="--update --begin" ;; # a new suite: all that differs is known
 *) update=--update ;;
 esac
-exec python3 scripts/judge.py $update "$out" test/judge $suites
+compared=$(printf '%s\n' $suites | grep -v -x -e conformance) || exit 0
+exec python3 scripts/judge.py $update "$out" test/judge $compared

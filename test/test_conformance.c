@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,11 +48,13 @@ static struct counts {
 	unsigned cases, interp, jit, kernel, refused;
 } counts;
 static bool with_kernel;
+static const char *plugin; /* its command, when the cases go to it, one in `every` */
+static unsigned every, skipped;
 
 /* A program on all three. */
 struct unit {
 	struct bpf_insn insns[MAX_INSNS];
-	int n;
+	int n, prologue;
 	struct skep_prog prog;
 	struct skep_code baseline; /* for a CPU that has nothing special */
 	int fd; /* in the kernel; -1: it does not take it */
@@ -80,6 +83,7 @@ static void unit_open(struct unit *u, const struct bpf_insn *body, int n, const 
 
 	assert_true(n > 0 && n + 6 <= MAX_INSNS);
 	u->n = wrap(u->insns, body, n);
+	u->prologue = u->n - n;
 	u->where = where;
 	memset(&u->prog, 0, sizeof(u->prog));
 	err = skep_image_raw(&u->prog.image, u->insns, u->n);
@@ -140,6 +144,42 @@ static void same(const struct unit *u, const char *who, const uint8_t *got, cons
 	fail_msg("%s: %s differs", u->where, who);
 }
 
+static void put_hex(FILE *f, const void *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "%02x", ((const uint8_t *)bytes)[i]);
+}
+
+/* Through the plugin, which gives nothing but R0. */
+static void plugin_run(const struct unit *u, const uint8_t *mem, const uint8_t *want)
+{
+	char command[64 + 512 + 2 * MEM], out[] = "/tmp/skep-conformance-XXXXXX";
+	int fd = mkstemp(out), n, status;
+	unsigned long long r0;
+	uint64_t expected;
+	FILE *f;
+
+	assert_true(fd >= 0);
+	n = snprintf(command, sizeof(command), "%s ", plugin);
+	for (int i = 0; i < MEM; i++)
+		n += snprintf(command + n, sizeof(command) - n, "%02x", mem[i]);
+	snprintf(command + n, sizeof(command) - n, " >%s", out);
+	f = popen(command, "we");
+	assert_non_null(f);
+	put_hex(f, u->insns + u->prologue, (u->n - u->prologue) * sizeof(*u->insns));
+	status = pclose(f);
+	f = fdopen(fd, "r");
+	unlink(out);
+	n = fscanf(f, "%llx", &r0);
+	fclose(f);
+	if (status || n != 1)
+		fail_msg("%s: %s: status %d", u->where, plugin, status);
+	memcpy(&expected, want + MEM, 8);
+	if (r0 != expected)
+		fail_msg("%s: %s says 0x%llx, expected 0x%llx", u->where, plugin, r0,
+			 (unsigned long long)expected);
+}
+
 /* Runs u on a copy of mem everywhere. want may be NULL: what the interpreter says. */
 static void unit_run(struct unit *u, const uint8_t *mem, const uint8_t *want)
 {
@@ -156,6 +196,14 @@ static void unit_run(struct unit *u, const uint8_t *mem, const uint8_t *want)
 	uint32_t ret;
 	int err;
 
+	if (plugin) {
+		/* A process for each. */
+		if (every <= 1 || ++skipped % every == 0) {
+			plugin_run(u, mem, want);
+			counts.cases++;
+		}
+		return;
+	}
 	counts.cases++;
 	memcpy(ref, mem, MEM);
 	memset(ref + MEM, 0xee, 8);
@@ -359,7 +407,7 @@ static const char *case_dir(void)
 	return dir ? dir : "test/conformance";
 }
 
-static void test_cases(void **state)
+static void run_files(void)
 {
 	struct dirent **list;
 	char path[512];
@@ -379,11 +427,108 @@ static void test_cases(void **state)
 		free(list[i]);
 	}
 	free(list);
+}
+
+static void test_cases(void **state)
+{
+	run_files();
 	print_message("%u cases: interpreter %u, compiled %u, kernel %u; %u programs refused by "
 		      "the kernel\n",
 		      counts.cases, counts.interp, counts.jit, counts.kernel, counts.refused);
 	assert_true(counts.cases > 400);
 	assert_int_equal(counts.refused, 0);
+}
+
+static void plugin_path(char *out, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", out, size - 1);
+
+	assert_true(len > 0);
+	out[len] = '\0';
+	snprintf(strrchr(out, '/'), 32, "/conformance_plugin");
+}
+
+/* SKEP_PLUGIN: the command of another than ours, which gets all cases. */
+static void test_plugin(void **state)
+{
+	static const char *const modes[] = {"--interpret", "--jit", "--bpf"};
+	const char *given = getenv("SKEP_PLUGIN");
+	char path[256], command[512];
+	bool kernel = with_kernel;
+
+	plugin_path(path, sizeof(path) - 32);
+	with_kernel = false;
+	for (int i = given ? 2 : 0; i < (kernel || given ? 3 : 2); i++) {
+		snprintf(command, sizeof(command), "%s %s", path, modes[i]);
+		plugin = given ? given : command;
+		every = given ? 1 : 8;
+		run_files();
+		print_message("ran: conformance_plugin %u\n", counts.cases);
+		plugin = NULL;
+	}
+	with_kernel = kernel;
+}
+
+/* What it says besides results: "echo IN | conformance_plugin ARGS" is STATUS, and OUT stands
+ * in what it prints. */
+static void test_plugin_says(void **state)
+{
+#define EXIT "9500000000000000"
+#define R0_0 "b700000000000000"
+	static const struct {
+		const char *args, *in;
+		int status;
+		const char *out;
+	} rows[] = {
+		{"", R0_0 EXIT, 0, "0\n"},
+		{"", "b7 00 00 00 ff ff ff ff\n 95 00 00 00 00 00 00 00", 0, "ffffffffffffffff\n"},
+		{"--interpret", "bf20000000000000" EXIT, 0, "0\n"}, /* r0 = r2 */
+		{"'01 02 03'", "bf20000000000000" EXIT, 0, "3\n"},
+		{"--interpret 010203", "7110020000000000" EXIT, 0, "3\n"}, /* r0 = *(u8 *)(r1 +2) */
+		{"--interpret", "7110020000000000" EXIT, 1, "Bad address"},
+		{"--jit", "7110020000000000" EXIT, 1, "not its own"},
+		{"--interpret", "0500ffff00000000" EXIT, 1, "symbolic links"}, /* goto -1 */
+		{"", "ff00000000000000" EXIT, 1, "Invalid argument"},
+		{"", "b7", 1, "whole instructions"},
+		{"", "", 1, "no program"},
+		{"", "xy", 1, "no program"},
+		{"0", R0_0 EXIT, 1, "hexadecimal"},
+		{"--what", R0_0 EXIT, 1, "usage"},
+		{"00 00", R0_0 EXIT, 1, "usage"},
+		{"--elf", R0_0 EXIT, 1, "object file"},
+	};
+	char path[256], command[1024], said[512];
+
+	plugin_path(path, sizeof(path) - 32);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t n;
+		FILE *f;
+
+		snprintf(command, sizeof(command), "echo '%s' | %s %s 2>&1", rows[i].in, path,
+			 rows[i].args);
+		f = popen(command, "re");
+		assert_non_null(f);
+		n = fread(said, 1, sizeof(said) - 1, f);
+		said[n] = '\0';
+		assert_int_equal(WEXITSTATUS(pclose(f)), rows[i].status);
+		if (!strstr(said, rows[i].out))
+			fail_msg("%s says: %s", command, said);
+	}
+	/* The first function of the section is the program; the other is called through a relocation. */
+	snprintf(command, sizeof(command),
+		 "printf '%%s' 'long f(long); long g(long *m) { return f(m[0]) + f(m[1]); }"
+		 "__attribute__((noinline)) long f(long a) { return a * 7; }' |"
+		 "clang -O2 -target bpf -x c -c - -o - | od -An -v -tx1 |"
+		 "%s --elf 01000000000000000500000000000000",
+		 path);
+	if (system("clang --version >/dev/null 2>&1"))
+		return;
+	FILE *f = popen(command, "re");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%511s", said), 1);
+	assert_int_equal(pclose(f), 0);
+	assert_string_equal(said, "2a");
 }
 
 /* ---- Random programs ---- */
@@ -439,11 +584,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_plugin),
+		cmocka_unit_test(test_plugin_says),
 		cmocka_unit_test(test_random),
 	};
 
 	with_kernel = !getenv("SKEP_TEST_NO_KERNEL") && kern_available();
 	if (!with_kernel)
 		print_message("no kernel to compare with: bpf(2) is not permitted here\n");
+	if (getenv("SKEP_PLUGIN")) {
+		const struct CMUnitTest one[] = {cmocka_unit_test(test_plugin)};
+
+		return cmocka_run_group_tests(one, NULL, NULL);
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
