@@ -11,6 +11,8 @@ struct label {
 	char name[32];
 	int at;
 };
+uint32_t (*vasm_kfunc)(const char *name);
+
 struct fixup {
 	char name[32];
 	int at;
@@ -41,6 +43,7 @@ static const char *const helper_names[] = {
 	H(9, skb_store_bytes),
 	H(10, l3_csum_replace),
 	H(12, tail_call),
+	H(148, copy_from_user),
 	H(13, clone_redirect),
 	H(14, get_current_pid_tgid),
 	H(16, get_current_comm),
@@ -412,6 +415,10 @@ static bool statement(struct vasm *a)
 		if (eat(a, ":"))
 			return target(a, &o, &imm) &&
 			       emit(a, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_CALL, 0, imm);
+		if (eat(a, "kfunc"))
+			return ident(a, name, sizeof(name)) && vasm_kfunc &&
+			       emit(a, BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0,
+				    (int32_t)vasm_kfunc(name));
 		if (number(a, &v))
 			return emit(a, BPF_JMP | BPF_CALL, 0, 0, 0, (int32_t)v);
 		if (!ident(a, name, sizeof(name)))

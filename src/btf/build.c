@@ -222,7 +222,7 @@ static void put_node(struct out *o, const struct skep_btf_node *n)
 	put32(o, third);
 	if (kind == BTF_KIND_INT)
 		put32(o, n->type); /* the encoding word */
-	if (kind == BTF_KIND_VAR)
+	if (kind == BTF_KIND_VAR || kind == BTF_KIND_DECL_TAG)
 		put32(o, n->index);
 	if (kind == BTF_KIND_ARRAY) {
 		put32(o, n->type);

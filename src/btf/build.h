@@ -22,7 +22,7 @@ struct skep_btf_node {
 	uint32_t kind, name;
 	uint32_t type; /* referred to; array: element */
 	uint32_t size, align; /* bytes; of what has them */
-	uint32_t index, nelems; /* array; VAR: index is the linkage */
+	uint32_t index, nelems; /* array; VAR: index is the linkage, DECL_TAG: of what, -1 all */
 	bool kflag;
 	uint32_t nparts;
 	struct skep_btf_part *parts; /* owned */
@@ -55,7 +55,7 @@ int64_t skep_btf_build_size(const struct skep_btf_build *b, uint32_t id, uint32_
 /* The raw BTF, to be freed. */
 int skep_btf_build_write(struct skep_btf_build *b, void **data, uint32_t *size);
 
-/* Adds the types that C declarations define (structures, unions, enums, typedefs; directives
+/* Adds what C declarations define (structures, unions, enums, typedefs, functions; directives
  * of the preprocessor and comments are skipped). -EINVAL: *line is where it was not understood. */
 int skep_btf_build_c(struct skep_btf_build *b, const char *text, size_t len, unsigned *line);
 

@@ -523,6 +523,15 @@ static void declaration(struct parser *s)
 			skep_btf_build_add(s->b, &(struct skep_btf_node){.kind = BTF_KIND_TYPEDEF,
 									 .name = name,
 									 .type = type});
+	} else if (!is(s, ";")) {
+		type = declarator(s, type, &name);
+		s->bad |= !name || !is(s, "(");
+		if (!s->bad) {
+			type = prototype(s, type);
+			skep_btf_build_add(s->b, &(struct skep_btf_node){.kind = BTF_KIND_FUNC,
+									 .name = name,
+									 .type = type});
+		}
 	}
 	want(s, ";");
 }

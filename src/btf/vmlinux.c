@@ -12,6 +12,7 @@
 #include "btf/btf.h"
 #include "btf/build.h"
 #include "exec/slot.h"
+#include "helper/kfunc.h"
 
 /* The assembler takes the files in: their paths are those of the source tree. */
 #define TEXT(symbol, file)                                                                         \
@@ -57,6 +58,39 @@ static int add_percpu(struct skep_btf_build *b)
 	return 0;
 }
 
+static void add_tag(struct skep_btf_build *b, uint32_t func, const char *tag)
+{
+	skep_btf_build_add(b,
+			   &(struct skep_btf_node){.kind = BTF_KIND_DECL_TAG,
+						   .name = skep_btf_build_str(b, tag, strlen(tag)),
+						   .type = func,
+						   .index = UINT32_MAX});
+}
+
+/* Functions of the kernel that programs may call. */
+static int add_kfuncs(struct skep_btf_build *b)
+{
+	for (uint32_t i = 0; i < skep_nkfuncs; i++) {
+		const struct skep_kfunc *k = &skep_kfuncs[i];
+		uint32_t func;
+		int err;
+
+		if (!k->name)
+			continue;
+		err = skep_btf_build_c(b, k->proto, strlen(k->proto), NULL);
+		if (err)
+			return err;
+		func = skep_btf_build_find(b, BTF_KIND_FUNC,
+					   skep_btf_build_str(b, k->name, strlen(k->name)), 0, 0);
+		if (!func)
+			return -EINVAL;
+		add_tag(b, func, "bpf_kfunc");
+		if (k->flags & SKEP_KF_FASTCALL)
+			add_tag(b, func, "bpf_fastcall");
+	}
+	return 0;
+}
+
 static int build(void **data, uint32_t *size)
 {
 	/* Later texts use what earlier ones define. */
@@ -75,6 +109,8 @@ static int build(void **data, uint32_t *size)
 				       NULL);
 	if (!err)
 		err = add_percpu(&b);
+	if (!err)
+		err = add_kfuncs(&b);
 	if (!err)
 		err = skep_btf_build_write(&b, data, size);
 	skep_btf_build_free(&b);

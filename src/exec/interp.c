@@ -17,6 +17,7 @@
 #include "exec/exec.h"
 #include "exec/timed.h"
 #include "helper/helper.h"
+#include "helper/kfunc.h"
 #include "map/map.h"
 #include "os/os.h"
 
@@ -259,6 +260,11 @@ static uint64_t call_subprog(struct vm *vm, enum mode mode, const struct bpf_ins
 	return ret;
 }
 
+static int32_t call_number(const struct bpf_insn *insn)
+{
+	return insn->imm + (insn->src_reg == BPF_PSEUDO_KFUNC_CALL ? (int32_t)SKEP_CALL_KFUNC : 0);
+}
+
 static bool call_helper(struct vm *vm, enum mode mode, int32_t id, uint64_t *r)
 {
 	skep_helper_fn *fn = NULL;
@@ -266,14 +272,15 @@ static bool call_helper(struct vm *vm, enum mode mode, int32_t id, uint64_t *r)
 	if (mode == RAW) {
 		if ((uint32_t)id < vm->raw->nhelpers)
 			fn = vm->raw->helpers[id];
-	} else if ((uint32_t)id < SKEP_MAX_HELPERS) {
-		fn = skep_helpers[id].fn;
+	} else {
+		fn = skep_call_fn((uint32_t)id);
 	}
 	if (!fn) {
 		vm->err = -EINVAL;
 		return false;
 	}
-	if (mode == CHECKED && !skep_checker_call(vm->env->checker, vm->env, id, r)) {
+	if (mode == CHECKED && (uint32_t)id < SKEP_MAX_HELPERS &&
+	    !skep_checker_call(vm->env->checker, vm->env, id, r)) {
 		vm->err = -EFAULT;
 		return false;
 	}

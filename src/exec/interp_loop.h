@@ -196,11 +196,11 @@ call:
 		r[0] = call_subprog(vm, MODE, pc + insn->imm, &regs);
 		if (MODE != PLAIN && vm->err)
 			goto out;
-	} else if (MODE != RAW && insn->imm == BPF_FUNC_tail_call) {
+	} else if (MODE != RAW && call_number(insn) == BPF_FUNC_tail_call) {
 		target = tail_call(vm, r);
 		if (target)
 			pc = target;
-	} else if (!call_helper(vm, MODE, insn->imm, r)) {
+	} else if (!call_helper(vm, MODE, call_number(insn), r)) {
 		goto out;
 	}
 	NEXT();

@@ -230,6 +230,7 @@ static bool may_move(const struct vreg *ptr, const struct vreg *num, uint8_t op)
 	case V_MEM:
 	case V_FUNC:
 	case V_PERCPU:
+	case V_BTF:
 		return true;
 	case V_FLOW_KEYS:
 		if (v_is_const(num))
@@ -276,6 +277,12 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 			env, EACCES, W_NULL, (int)r,
 			"R%u pointer arithmetic on %s prohibited, null-check it first\n", r,
 			skep_v_type_name(&ptr, name));
+	/* Loads through it may fail: where it points does not matter. */
+	if (ptr.type == V_MEM && ptr.flags & V_UNTRUSTED) {
+		if (num_first)
+			set_unknown(env, d, true);
+		return 0;
+	}
 	if (!may_move(&ptr, &num, op))
 		return skep_v_refuse(env, EACCES, W_PTR_ARITH, (int)r,
 				     "R%u pointer arithmetic on %s prohibited\n", r,

@@ -55,14 +55,14 @@ static const struct {
 static int check_type(struct venv *env, const struct vreg *reg, int r, uint16_t arg)
 {
 	uint8_t kind = (uint8_t)arg;
-	uint8_t flags = reg->flags;
+	uint16_t flags = reg->flags;
 	char name[64];
 	bool ok;
 
 	if (arg & SKEP_ARG_RDONLY)
-		flags &= (uint8_t)~V_RDONLY;
+		flags &= (uint16_t)~V_RDONLY;
 	if (arg & SKEP_ARG_MAYBE_NULL)
-		flags &= (uint8_t)~V_MAYBE_NULL;
+		flags &= (uint16_t)~V_MAYBE_NULL;
 	if (kind >= sizeof(compatible) / sizeof(compatible[0]) || !compatible[kind].names)
 		return skep_v_refuse(env, EFAULT, W_ARG_TYPE, r, "unsupported arg_type %d\n", kind);
 	ok = compatible[kind].types >> reg->type & 1 && !(flags & (V_MAYBE_NULL | V_RDONLY));
@@ -217,6 +217,16 @@ static int const_str(struct venv *env, struct vreg *reg, int r)
 	if (!memchr((const char *)base + at, 0, map->value_size - at))
 		return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r, "string is not zero-terminated\n");
 	return 0;
+}
+
+int skep_v_const_str(struct venv *env, int r, uint32_t arg)
+{
+	struct vreg reg = *v_reg(env, (uint32_t)r);
+
+	if (reg.type != V_MAP_VALUE)
+		return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
+				     "arg#%u doesn't point to a const string\n", arg);
+	return const_str(env, &reg, r);
 }
 
 /* ---- Locks ---- */

@@ -35,6 +35,10 @@ static int find_helper(struct venv *env, const struct bpf_insn *in, struct vcall
 	if (c->row->flags & SKEP_HELPER_SLEEPS && !env->prog->sleepable)
 		return skep_v_refuse(env, EINVAL, W_HELPER, -1,
 				     "helper call might sleep in a non-sleepable prog\n");
+	if (c->row->flags & SKEP_HELPER_SLEEPS && env->cur->rcu)
+		return skep_v_refuse(env, EINVAL, W_HELPER, -1,
+				     "sleepable helper bpf_%s#%u in rcu_read_lock region\n",
+				     c->name, id);
 	return 0;
 }
 
@@ -114,6 +118,10 @@ int skep_v_check_leaks(struct venv *env, bool check_lock, const char *what)
 	}
 	if (leaked)
 		return skep_v_refuse(env, EINVAL, W_REF, -1, "%s would lead to reference leak\n",
+				     what);
+	if (check_lock && env->cur->rcu)
+		return skep_v_refuse(env, EINVAL, W_LOCK, -1,
+				     "%s cannot be used inside bpf_rcu_read_lock-ed region\n",
 				     what);
 	return 0;
 }

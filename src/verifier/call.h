@@ -31,6 +31,8 @@ struct vcall {
 };
 
 int skep_v_arg(struct venv *env, struct vcall *c, unsigned i);
+/* A constant string in a frozen map. */
+int skep_v_const_str(struct venv *env, int r, uint32_t arg);
 /* The map and the helper go together; else the kernel's refusal. */
 int skep_v_map_for_helper(struct venv *env, const struct vcall *c);
 

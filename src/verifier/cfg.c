@@ -22,6 +22,11 @@ static bool is_pseudo_call(const struct bpf_insn *in)
 	return in->code == (BPF_JMP | BPF_CALL) && in->src_reg == BPF_PSEUDO_CALL;
 }
 
+static bool is_kfunc_call(const struct bpf_insn *in)
+{
+	return in->code == (BPF_JMP | BPF_CALL) && in->src_reg == BPF_PSEUDO_KFUNC_CALL;
+}
+
 static bool is_func_load(const struct bpf_insn *in)
 {
 	return is_ldimm64(in) && in->src_reg == BPF_PSEUDO_FUNC;
@@ -88,7 +93,7 @@ int skep_v_find_subprogs(struct venv *env)
 	for (uint32_t i = 0; i < env->n && !err; i++) {
 		const struct bpf_insn *in = &env->insns[i];
 
-		if (!is_pseudo_call(in) && !is_func_load(in))
+		if (!is_pseudo_call(in) && !is_func_load(in) && !is_kfunc_call(in))
 			continue;
 		env->why_insn = i;
 		if (!env->priv)
@@ -96,7 +101,8 @@ int skep_v_find_subprogs(struct venv *env)
 				env, EPERM, W_CFG, -1,
 				"loading/calling other bpf or kernel functions are allowed for "
 				"CAP_BPF and CAP_SYS_ADMIN\n");
-		err = add_subprog(env, (int64_t)i + in->imm + 1);
+		err = is_kfunc_call(in) ? skep_v_resolve_kfunc(env, i)
+					: add_subprog(env, (int64_t)i + in->imm + 1);
 	}
 	if (err)
 		return err;

@@ -62,9 +62,8 @@ static bool is_mod(const struct btf_type *t)
 }
 
 /* Whether the pointed-to type is this program type's context. */
-static bool is_ctx_type(const struct venv *env, uint32_t type_id)
+bool skep_v_is_ctx_type(const struct venv *env, const struct skep_btf *btf, uint32_t type_id)
 {
-	const struct skep_btf *btf = env->prog->btf;
 	const struct btf_type *t = skep_btf_type(btf, type_id);
 	const char *want = env->prog->type < sizeof(ctx_names) / sizeof(ctx_names[0])
 				   ? ctx_names[env->prog->type]
@@ -141,7 +140,7 @@ static int read_arg(struct venv *env, uint32_t sub, unsigned i, uint32_t type_id
 		return skep_v_refuse(env, EINVAL, W_CALL, -1,
 				     "Arg#%u type %s in %s() is not supported yet.\n", i,
 				     t ? "STRUCT" : "UNKNOWN", name ? name : "");
-	if (ctx || is_ctx_type(env, t->type)) {
+	if (ctx || skep_v_is_ctx_type(env, btf, t->type)) {
 		s->args[i].kind = ARG_CTX;
 		return 0;
 	}
@@ -216,7 +215,7 @@ static int pass_mem(struct venv *env, int r, const struct vreg *reg, uint32_t si
 	w = skep_v_reg(env, (uint32_t)r);
 	if (!w)
 		return -ENOMEM;
-	w->flags &= (uint8_t)~V_MAYBE_NULL;
+	w->flags &= (uint16_t)~V_MAYBE_NULL;
 	err = skep_v_mem_arg(env, r, (int)size, V_READ, true, false);
 	if (!err)
 		err = skep_v_mem_arg(env, r, (int)size, V_WRITE, true, false);

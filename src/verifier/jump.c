@@ -354,7 +354,7 @@ static void set_not_null(const struct venv *env, struct vreg *r)
 {
 	const struct skep_map *map = r->type == V_MAP_VALUE ? skep_v_map(env, r) : NULL;
 
-	r->flags &= (uint8_t)~V_MAYBE_NULL;
+	r->flags &= (uint16_t)~V_MAYBE_NULL;
 	if (map && map->inner) {
 		r->type = V_MAP_PTR;
 		r->inner = map->inner;

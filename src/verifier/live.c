@@ -15,6 +15,11 @@ struct usedef {
 	uint16_t use, def;
 };
 
+static uint16_t first_args(unsigned n)
+{
+	return (uint16_t)(ARGS & (R(n + 1) - 1));
+}
+
 static uint16_t helper_args(const struct venv *env, int32_t id)
 {
 	unsigned n = 0;
@@ -24,7 +29,7 @@ static uint16_t helper_args(const struct venv *env, int32_t id)
 		return ARGS;
 	while (n < 5 && skep_helpers[id].arg[n] != SKEP_ARG_NONE)
 		n++;
-	return (uint16_t)(ARGS & (R(n + 1) - 1));
+	return first_args(n);
 }
 
 static struct usedef usedef_jump(const struct venv *env, const struct bpf_insn *in)
@@ -38,6 +43,10 @@ static struct usedef usedef_jump(const struct venv *env, const struct bpf_insn *
 	case BPF_EXIT:
 		return (struct usedef){R(0), 0};
 	case BPF_CALL:
+		if (in->src_reg == BPF_PSEUDO_KFUNC_CALL)
+			return (struct usedef){
+				first_args(skep_v_kfunc_nargs(env, (uint32_t)(in - env->insns))),
+				CLOBBERS};
 		return (struct usedef){in->src_reg ? ARGS : helper_args(env, in->imm), CLOBBERS};
 	default:
 		return (struct usedef){BPF_SRC(in->code) == BPF_X ? dst | src : dst, 0};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "btf/btf.h"
+#include "verifier/btfptr.h"
 
 #define MIN_NEGATIVE                                                                               \
 	"R%d min value is negative, either use unsigned index or do a if (index >=0) check.\n"
@@ -336,6 +337,13 @@ static int cannot_write(struct venv *env, const struct vreg *reg, int r)
 			     skep_v_type_name(reg, name));
 }
 
+/* Loads that may find nothing: they give 0 then. There are no atomic ones of that kind. */
+static bool may_fault(const struct vreg *reg)
+{
+	return (reg->type == V_BTF && (!(reg->flags & V_ALLOC) || reg->flags & V_UNTRUSTED)) ||
+	       (reg->type == V_MEM && reg->flags & V_UNTRUSTED);
+}
+
 /* Which pointer the instruction works on, for the JIT. */
 static void note_mem(struct venv *env, uint32_t insn, const struct vreg *reg, int off)
 {
@@ -343,10 +351,10 @@ static void note_mem(struct venv *env, uint32_t insn, const struct vreg *reg, in
 		[V_CTX] = SKEP_MEM_CTX,           [V_MAP_VALUE] = SKEP_MEM_MAP_VALUE,
 		[V_MAP_KEY] = SKEP_MEM_MAP_VALUE, [V_STACK] = SKEP_MEM_STACK,
 		[V_PKT] = SKEP_MEM_PACKET,        [V_PKT_META] = SKEP_MEM_PACKET,
-		[V_MEM] = SKEP_MEM_ALLOC,
+		[V_MEM] = SKEP_MEM_ALLOC,         [V_BTF] = SKEP_MEM_ALLOC,
 	};
 	struct skep_aux *o = &env->out[insn];
-	uint8_t kind = kinds[reg->type];
+	uint8_t kind = may_fault(reg) ? SKEP_MEM_PROBE : kinds[reg->type];
 	bool first = !(env->aux[insn].ptr_type);
 	bool here = reg->type == V_STACK && v_is_const(reg) && reg->frameno == env->cur->curframe;
 	int32_t map = reg->type == V_MAP_VALUE && !reg->inner ? reg->map : -1;
@@ -359,7 +367,8 @@ static void note_mem(struct venv *env, uint32_t insn, const struct vreg *reg, in
 		return;
 	}
 	if (o->mem != kind)
-		o->mem = SKEP_MEM_UNKNOWN;
+		o->mem = kind == SKEP_MEM_PROBE || o->mem == SKEP_MEM_PROBE ? SKEP_MEM_PROBE
+									    : SKEP_MEM_UNKNOWN;
 	if (o->map != map)
 		o->map = -1;
 	if (!here || o->frame_off != reg->off + off + (int64_t)reg->s.bits.value)
@@ -417,7 +426,7 @@ static int access_flow_keys(struct venv *env, int r, int off, int size, enum vac
 static bool may_mix(uint8_t type)
 {
 	return type != V_CTX && type != V_SOCK && type != V_SOCK_COMMON && type != V_TCP_SOCK &&
-	       type != V_XDP_SOCK;
+	       type != V_XDP_SOCK && type != V_BTF;
 }
 
 static int note_type(struct venv *env, uint32_t insn, const struct vreg *reg)
@@ -481,7 +490,8 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		if (acc == V_WRITE && reg->flags & V_RDONLY)
 			return cannot_write(env, reg, r);
 		err = acc == V_WRITE ? leak(env, value, "mem") : 0;
-		if (!err)
+		/* Loads that fault give 0: any address will do. */
+		if (!err && !(reg->flags & V_RDONLY && reg->flags & V_UNTRUSTED))
 			err = skep_v_region(env, reg, r, off, size, reg->mem_size, false);
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
 	case V_CTX:
@@ -505,6 +515,8 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
 	case V_PERCPU:
 		return refuse_percpu(env, reg, r, off);
+	case V_BTF:
+		return skep_v_access_btf(env, reg, r, off, size, acc, value);
 	case V_SOCK:
 	case V_SOCK_COMMON:
 	case V_TCP_SOCK:
@@ -623,7 +635,7 @@ static int no_atomics(struct venv *env, const struct bpf_insn *in, uint32_t r, b
 
 	if (reg->type == V_CTX || v_is_pkt(reg) || reg->type == V_FLOW_KEYS ||
 	    reg->type == V_SOCK || reg->type == V_SOCK_COMMON || reg->type == V_TCP_SOCK ||
-	    reg->type == V_XDP_SOCK)
+	    reg->type == V_XDP_SOCK || may_fault(reg))
 		return skep_v_refuse(env, EACCES, W_TYPE, (int)r,
 				     "BPF_ATOMIC %s R%u %s is not allowed\n",
 				     rmw || in->imm == BPF_STORE_REL ? "stores into" : "loads from",

@@ -30,14 +30,31 @@ static const char *const type_names[V_NTYPES] = {
 	[V_MEM] = "mem",
 	[V_FUNC] = "func",
 	[V_PERCPU] = "percpu_ptr_",
+	[V_BTF] = "ptr_",
 	[V_DYNPTR] = "dynptr_ptr",
 };
 
 const char *skep_v_type_name(const struct vreg *r, char buf[64])
 {
-	snprintf(buf, 64, "%s%s%s%s", r->flags & V_RDONLY ? "rdonly_" : "",
-		 r->flags & V_RINGBUF ? "ringbuf_" : "", type_names[r->type],
-		 r->flags & V_MAYBE_NULL ? "_or_null" : "");
+	static const struct {
+		uint16_t flag;
+		const char *text;
+	} prefixes[] = {
+		{V_RDONLY, "rdonly_"},     {V_RINGBUF, "ringbuf_"}, {V_USER, "user_"},
+		{V_PERCPU_MEM, "percpu_"}, {V_RCU, "rcu_"},         {V_UNTRUSTED, "untrusted_"},
+		{V_TRUSTED, "trusted_"},
+	};
+	int n = 0;
+
+	buf[0] = 0;
+	for (unsigned i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (r->flags & prefixes[i].flag)
+			n += snprintf(buf + n, (size_t)(64 - n), "%s", prefixes[i].text);
+	/* A structure's name follows. */
+	snprintf(buf + n, (size_t)(64 - n), "%s%s", type_names[r->type],
+		 !(r->flags & V_MAYBE_NULL)                ? ""
+		 : r->type == V_BTF || r->type == V_PERCPU ? "or_null_"
+							   : "_or_null");
 	return buf;
 }
 
@@ -128,6 +145,8 @@ static void put_reg(struct venv *env, const struct vframe *f, const struct vreg 
 	skep_v_log(env, "%s", skep_v_type_name(r, buf));
 	if (r->type == V_PERCPU)
 		skep_v_log(env, "%s", skep_btf_name(env->prog->obj.skep->vmlinux, r->btf_id));
+	if (r->type == V_BTF)
+		skep_v_log(env, "%s", skep_btf_name(r->btf, r->btf_id));
 	if (r->type == V_STACK) {
 		if (r->frameno != f->frameno)
 			skep_v_log(env, "[%u]", r->frameno);
@@ -145,6 +164,10 @@ static void put_reg(struct venv *env, const struct vframe *f, const struct vreg 
 		skep_v_log(env, "%+d", r->off);
 	if (r->ref) {
 		skep_v_log(env, "%sref_obj_id=%u", sep, r->ref);
+		sep = ",";
+	}
+	if (r->flags & V_NON_OWN) {
+		skep_v_log(env, "%snon_own_ref", sep);
 		sep = ",";
 	}
 	if (r->type == V_MAP_PTR || r->type == V_MAP_VALUE || r->type == V_MAP_KEY) {
@@ -279,7 +302,11 @@ static bool name_call(void *arg, const struct bpf_insn *in, char *buf, size_t le
 {
 	const char *name;
 
-	(void)arg;
+	if (in->src_reg == BPF_PSEUDO_KFUNC_CALL) {
+		name = skep_v_kfunc_name(arg, in);
+		snprintf(buf, len, "%s#%d", name, in->imm);
+		return true;
+	}
 	if (in->src_reg)
 		return false;
 	name = skep_helper_name((uint32_t)in->imm);

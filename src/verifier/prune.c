@@ -163,8 +163,8 @@ static bool refs_safe(struct venv *env, const struct vstate *o, const struct vst
 {
 	uint32_t no = o->refs ? o->refs->n : 0, nc = c->refs ? c->refs->n : 0;
 
-	if (no != nc || o->nlocks != c->nlocks || !same_id(env, o->lock_id, c->lock_id) ||
-	    o->lock_ptr != c->lock_ptr)
+	if (no != nc || o->nlocks != c->nlocks || o->rcu != c->rcu ||
+	    !same_id(env, o->lock_id, c->lock_id) || o->lock_ptr != c->lock_ptr)
 		return false;
 	for (uint32_t i = 0; i < no; i++) {
 		const struct vref *ro = &o->refs->r[i], *rc = &c->refs->r[i];

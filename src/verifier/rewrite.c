@@ -14,6 +14,7 @@
 
 #include "bpf/instance.h"
 #include "helper/helper.h"
+#include "helper/kfunc.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "a part of a field is loaded from its lower addresses");
@@ -354,6 +355,23 @@ static void jump(struct rewriter *r, struct bpf_insn insn)
 	emit_with(r, (struct bpf_insn){.code = BPF_JMP32 | BPF_JA}, plain_fact(r), target);
 }
 
+/* ---- Kfuncs ---- */
+
+static void kfunc_call(struct rewriter *r, struct bpf_insn insn)
+{
+	const struct skep_kfunc *k = &skep_kfuncs[r->aux[r->at].kfunc];
+
+	if (!(k->flags & SKEP_KF_NO_FN)) {
+		insn.imm = (int32_t)r->aux[r->at].kfunc;
+		insn.off = 0;
+		emit_mem(r, insn);
+		return;
+	}
+	/* This cast gives what it got. */
+	if (r->aux[r->at].kfunc == SKEP_KFUNC_bpf_rdonly_cast)
+		emit(r, alu(MOV_REG, BPF_REG_0, BPF_REG_1, 0));
+}
+
 /* ---- The walk ---- */
 
 static void rewrite_one(struct rewriter *r)
@@ -372,6 +390,8 @@ static void rewrite_one(struct rewriter *r)
 		store_field(r, *insn, aux->field);
 	} else if (is_jump(insn)) {
 		jump(r, *insn);
+	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL) {
+		kfunc_call(r, *insn);
 	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL) {
 		emit_with(r, *insn, full_fact(r), r->subprogs[aux->subprog].start);
 	} else {

@@ -35,6 +35,7 @@ struct skep_aux {
 	uint32_t var; /* LDIMM64 of a per-CPU variable: enum skep_var ... */
 	uint32_t btf_id; /* ... and its type */
 	uint32_t subprog; /* pseudo call, PSEUDO_FUNC: number of the target */
+	uint32_t kfunc; /* kernel function call: enum skep_kfunc_id */
 	uint32_t loop_inline; /* bpf_loop: callback is constant; subprogram number + 1 */
 };
 

@@ -53,6 +53,7 @@ enum vtype {
 	V_MEM,
 	V_FUNC,
 	V_PERCPU, /* a per-CPU variable: what bpf_per_cpu_ptr takes */
+	V_BTF, /* a structure that BTF describes: btf, btf_id */
 	V_DYNPTR, /* a dynptr that somebody else made; in a slot: the dynptr itself */
 	V_NTYPES,
 };
@@ -61,6 +62,13 @@ enum vtype {
 #define V_MAYBE_NULL 0x01u
 #define V_RDONLY     0x02u
 #define V_RINGBUF    0x04u
+#define V_TRUSTED    0x08u /* BTF: valid, and no walk led there */
+#define V_UNTRUSTED  0x10u /* BTF: may be anything; loads that fault give 0 */
+#define V_RCU        0x20u /* valid until the read side ends */
+#define V_ALLOC      0x40u /* BTF: an object that the program made (bpf_obj_new) */
+#define V_NON_OWN    0x80u /* ALLOC: borrowed from a list or tree, while its lock is held */
+#define V_PERCPU_MEM 0x100u /* BTF: one copy per CPU */
+#define V_USER       0x200u /* BTF: memory of user space */
 
 /* Values of vreg.range beyond plain numbers. */
 #define V_AT_PKT_END     (-1)
@@ -70,9 +78,8 @@ enum vtype {
 
 struct vreg {
 	uint8_t type; /* enum vtype */
-	uint8_t flags; /* V_MAYBE_NULL ... */
 	uint8_t frameno; /* V_STACK: whose stack */
-	bool precise; /* only in states without precision tracking */
+	uint16_t flags; /* V_MAYBE_NULL ... */
 	int32_t off; /* constant part of a pointer; of a linked scalar */
 	union {
 		int32_t map; /* MAP_PTR, MAP_VALUE, MAP_KEY: index in venv.maps */
@@ -80,16 +87,20 @@ struct vreg {
 		uint32_t mem_size; /* MEM */
 		uint32_t subprog; /* FUNC */
 		uint32_t dyn; /* DYNPTR: its kind, V_DYN_FIRST (dynptr.h) */
-		uint32_t btf_id; /* PERCPU: type, in skep's BTF */
+		uint32_t btf_id; /* PERCPU: type, in skep's BTF; BTF: in btf */
 		uint32_t aux; /* all of them, for comparing */
 	};
 	uint32_t dynptr; /* MEM: id of the dynptr that it is a slice of */
-	const struct skep_map *inner; /* map found in map `map`, when not that map itself */
+	union {
+		const struct skep_map *inner; /* map found in map `map`, when not that map itself */
+		const struct skep_btf *btf; /* BTF: skep's or the program's */
+	};
 	uint32_t map_uid; /* which lookup of an inner map it came from */
 	uint32_t id; /* equal ids: same value (scalars), same lookup (or null) */
 	uint32_t ref; /* reference that must be given back */
 	uint32_t def32; /* 1 + instruction that wrote only 32 bits of it, else 0 */
 	uint32_t origin; /* instruction that made the value: for explanations */
+	bool precise; /* only in states without precision tracking */
 	struct skep_scalar s; /* the number; of pointers: the variable part */
 };
 
@@ -161,6 +172,7 @@ struct vstate {
 	uint32_t nlocks;
 	uint32_t lock_id;
 	const void *lock_ptr;
+	bool rcu; /* inside bpf_rcu_read_lock */
 	struct vstate *parent;
 	uint32_t branches; /* paths that start here and are still open */
 	uint32_t insn, first_insn, last_insn;
@@ -203,7 +215,7 @@ struct vtodo {
 struct vinsn {
 	uint8_t flags;
 	uint8_t ptr_type; /* type of the address operand seen so far, for mixing */
-	uint8_t ptr_flags;
+	uint16_t ptr_flags;
 	uint16_t live; /* registers live before it */
 	uint32_t scc; /* its cycle, 0: none */
 	uint32_t subprog;
@@ -463,6 +475,13 @@ void skep_v_drop_ref_regs(struct venv *env, uint32_t ref);
 /* ---- call.c, subprog.c ---- */
 int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next);
 int skep_v_call(struct venv *env, const struct bpf_insn *in, uint32_t *next);
+/* kfunc.c: the function that a call names, before walking; the call itself. */
+int skep_v_resolve_kfunc(struct venv *env, uint32_t insn);
+int skep_v_kfunc(struct venv *env, const struct bpf_insn *in, uint32_t *next);
+int skep_v_check_kfuncs(struct venv *env);
+const char *skep_v_kfunc_name(const struct venv *env, const struct bpf_insn *in);
+/* Parameters that the kfunc called at insn has. */
+unsigned skep_v_kfunc_nargs(const struct venv *env, uint32_t insn);
 int skep_v_callback(struct venv *env, const struct bpf_insn *in, uint32_t subprog, uint32_t *next,
 		    int (*enter)(struct venv *env, const struct vframe *caller,
 				 struct vframe *callee));
@@ -473,6 +492,10 @@ int skep_v_check_leaks(struct venv *env, bool check_lock, const char *what);
 int skep_v_sub_args(struct venv *env, uint32_t subprog);
 int skep_v_pass_args(struct venv *env, uint32_t subprog);
 int skep_v_take_args(struct venv *env, uint32_t subprog);
+/* Whether type id of btf is the context of the program's type, as sources name it. */
+bool skep_v_is_ctx_type(const struct venv *env, const struct skep_btf *btf, uint32_t id);
+/* The structure of skep's BTF that stands for the kernel's own context, or -errno. */
+int skep_v_kern_ctx(struct venv *env);
 void skep_v_find_pkt_changes(struct venv *env);
 /* Leaves the current frame as if its function returned here; *next: where to. */
 int skep_v_leave_frame(struct venv *env, uint32_t *next);

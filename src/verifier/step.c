@@ -261,8 +261,7 @@ static int step_jmp(struct venv *env, const struct bpf_insn *in, uint32_t *next,
 		if (in->src_reg == BPF_PSEUDO_CALL)
 			return skep_v_call(env, in, next);
 		if (in->src_reg == BPF_PSEUDO_KFUNC_CALL)
-			return skep_v_refuse(env, EINVAL, W_HELPER, -1,
-					     "kernel function calls are not supported\n");
+			return skep_v_kfunc(env, in, next);
 		env->scratched |= 1;
 		return skep_v_helper(env, in, next);
 	case BPF_JA:

@@ -291,6 +291,8 @@ static int run_phases(struct venv *env)
 		err = walk_globals(env);
 	if (!err)
 		err = skep_v_check_stack_depth(env);
+	if (!err)
+		err = skep_v_check_kfuncs(env);
 	return err;
 }
 

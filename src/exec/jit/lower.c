@@ -11,6 +11,7 @@
 #include "exec/bind.h"
 #include "exec/jit/jit.h"
 #include "helper/helper.h"
+#include "helper/kfunc.h"
 #include "map/map.h"
 
 static const struct ir ir_empty = {
@@ -210,6 +211,10 @@ static int lower_one(struct jit *jit, uint32_t n, const struct skep_insn *d, str
 		return 0;
 	case SKEP_OP_CALL_HELPER:
 		return lower_call(jit, n, d, i);
+	case SKEP_OP_CALL_KFUNC:
+		i->op = IR_CALL;
+		i->imm = (int64_t)SKEP_CALL_KFUNC + d->imm;
+		return skep_call_fn((uint32_t)i->imm) ? 0 : -EINVAL;
 	case SKEP_OP_CALL_PSEUDO:
 		i->op = IR_CALL_SUB;
 		i->imm = func_at(jit, n + 1 + d->imm);

@@ -21,7 +21,7 @@
 
 #include "exec/jit/x86.h"
 #include "exec/timed.h"
-#include "helper/helper.h"
+#include "helper/kfunc.h"
 #include "map/map.h"
 #include "os/os.h"
 
@@ -193,7 +193,7 @@ void x86_call(struct x86 *c, const struct ir *i)
 
 	if (!fn) {
 		env_arg = R9;
-		fn = (const void *)skep_helpers[i->imm].fn;
+		fn = (const void *)skep_call_fn((uint32_t)i->imm);
 	}
 	x86_mov_rr(c, true, env_arg, c->env);
 	x86_call_abs(c, fn);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The structures of btf/vmlinux_types.h that programs get pointers to; a test holds them
+ * against the BTF. */
+#ifndef SKEP_HELPER_KERN_CTX_H
+#define SKEP_HELPER_KERN_CTX_H
+
+#include <stdint.h>
+
+struct skep_view_skb { /* struct sk_buff */
+	void *dev, *sk;
+	int64_t tstamp;
+	char cb[48];
+	uint32_t len, data_len;
+	uint16_t mac_len, queue_mapping;
+	uint8_t pkt_type : 3, ip_summed : 2, vlan_present : 1;
+	uint32_t csum, priority;
+	int32_t skb_iif;
+	uint32_t hash;
+	uint16_t vlan_proto, vlan_tci;
+	uint32_t mark;
+	uint16_t protocol, transport_header, network_header, mac_header;
+	uint8_t *head, *data;
+	uint32_t tail, end;
+};
+
+struct skep_view_rxq { /* struct xdp_rxq_info */
+	void *dev;
+	uint32_t queue_index;
+};
+
+struct skep_view_xdp { /* struct xdp_buff */
+	void *data, *data_end, *data_meta, *data_hard_start;
+	struct skep_view_rxq *rxq;
+	void *txq;
+	uint32_t frame_sz, flags;
+};
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kfuncs' functions. Arguments are what the verifier proved from the prototype. */
+#ifndef SKEP_HELPER_KFN_H
+#define SKEP_HELPER_KFN_H
+
+#include "helper/call.h"
+
+#define KFUNC(name)                                                                                \
+	uint64_t skep_k_##name(uint64_t r1, uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5,    \
+			       struct skep_env *env)
+
+skep_helper_fn skep_k_bpf_cast_to_kern_ctx;
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rows of all kfuncs. Prototypes, flags and program types are those of Linux 6.18.
+ */
+#include "helper/kfunc.h"
+#include "helper/helper.h"
+#include "helper/kfn.h"
+
+#include <string.h>
+
+#define T(type) (1ull << BPF_PROG_TYPE_##type)
+#define ALL     (~0ull)
+
+#define ACQUIRE  SKEP_KF_ACQUIRE
+#define RELEASE  SKEP_KF_RELEASE
+#define RET_NULL SKEP_KF_RET_NULL
+#define FAST     SKEP_KF_FASTCALL
+#define NO_FN    SKEP_KF_NO_FN
+
+/* A kfunc with its function, and one that the rewritten program does itself. */
+#define K(nm, types, flag, text)                                                                   \
+	[SKEP_KFUNC_##nm] = {                                                                      \
+		.name = #nm, .proto = text, .fn = skep_k_##nm, .progs = (types), .flags = (flag)}
+#define N(nm, types, flag, text)                                                                   \
+	[SKEP_KFUNC_##nm] = {.name = #nm, .proto = text, .progs = (types), .flags = NO_FN | (flag)}
+
+/* clang-format off */
+const struct skep_kfunc skep_kfuncs[SKEP_NKFUNCS] = {
+	K(bpf_cast_to_kern_ctx, ALL, FAST, "void *bpf_cast_to_kern_ctx(void *obj);"),
+	N(bpf_rdonly_cast, ALL, FAST,
+	  "void *bpf_rdonly_cast(const void *obj__ign, u32 btf_id__k);"),
+	/* What a program can see stays until it leaves (exec.h, epochs). */
+	N(bpf_rcu_read_lock, ALL, 0, "void bpf_rcu_read_lock(void);"),
+	N(bpf_rcu_read_unlock, ALL, 0, "void bpf_rcu_read_unlock(void);"),
+};
+/* clang-format on */
+
+const uint32_t skep_nkfuncs = SKEP_NKFUNCS;
+
+uint32_t skep_kfunc_find(const char *name)
+{
+	for (uint32_t i = 1; i < SKEP_NKFUNCS; i++)
+		if (skep_kfuncs[i].name && !strcmp(skep_kfuncs[i].name, name))
+			return i;
+	return SKEP_KFUNC_NONE;
+}
+
+skep_helper_fn *skep_call_fn(uint32_t number)
+{
+	if (number < SKEP_MAX_HELPERS)
+		return skep_helpers[number].fn;
+	number -= SKEP_CALL_KFUNC;
+	return number < SKEP_NKFUNCS ? skep_kfuncs[number].fn : NULL;
+}

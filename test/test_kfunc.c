@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Kfuncs at work: the same program on skep, interpreted and compiled, and on the running
+ * kernel, the same result. What skep presents is laid out as its BTF says.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include <linux/btf.h>
+
+#include "helper/kern_ctx.h"
+#include "helper/kfunc.h"
+#include "kern.h"
+#include "rawbtf.h"
+#include "side.h"
+#include "vasm.h"
+
+static const char *types; /* of the side that is assembled for */
+
+static uint32_t find_kfunc(const char *name)
+{
+	return rawbtf_find(types, BTF_KIND_FUNC, name);
+}
+
+struct run {
+	const char *name;
+	uint32_t type;
+	const char *text; /* %d: offset of the field */
+	const char *in, *field;
+};
+
+static const struct run runs[] = {
+#define SKB(f, size)                                                                               \
+	{                                                                                          \
+		"sk_buff." #f, BPF_PROG_TYPE_SCHED_CLS,                                            \
+			"call kfunc bpf_cast_to_kern_ctx; r0 = *(" size " *)(r0 +%d); exit",       \
+			"sk_buff", #f                                                              \
+	}
+	SKB(len, "u32"),
+	SKB(mark, "u32"),
+	SKB(protocol, "u16"),
+	SKB(queue_mapping, "u16"),
+	SKB(priority, "u32"),
+	{"rcu", BPF_PROG_TYPE_SCHED_CLS,
+	 "call kfunc bpf_rcu_read_lock; call kfunc bpf_rcu_read_unlock; r0 = 7; exit", NULL, NULL},
+	{"rdonly_cast", BPF_PROG_TYPE_SCHED_CLS,
+	 "r1 = 64; r2 = 0; call kfunc bpf_rdonly_cast; r0 = *(u32 *)(r0 +0); r0 += 3; exit", NULL,
+	 NULL},
+	{"xdp_buff length", BPF_PROG_TYPE_XDP,
+	 "call kfunc bpf_cast_to_kern_ctx; r1 = *(u64 *)(r0 +%d); r2 = *(u64 *)(r0 +8); r2 -= r1; "
+	 "r0 = r2; exit",
+	 "xdp_buff", "data"},
+};
+
+/* The result, or -errno of the load. */
+static long run(struct side *s, const char *raw, const struct run *r)
+{
+	struct bpf_insn insns[64];
+	uint8_t packet[100] = {[12] = 8};
+	uint32_t ret = 0;
+	char text[512];
+	long err;
+	int fd, n;
+
+	types = raw;
+	vasm_kfunc = find_kfunc;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	snprintf(text, sizeof(text), r->text, r->in ? rawbtf_member(raw, r->in, r->field) : 0);
+#pragma GCC diagnostic pop
+	n = vasm(text, NULL, 0, insns, 64);
+	assert_true(n > 0);
+	err = side_load(s, r->type, insns, (uint32_t)n, "GPL", &fd);
+	if (err) {
+		print_message("%s: %s\n%s\n", r->name, strerror((int)-err), s->log);
+		return err;
+	}
+	err = side_run_packet(s, fd, packet, sizeof(packet), &ret);
+	close(fd);
+	assert_int_equal(err, 0);
+	return (long)ret;
+}
+
+static void test_runs(void **state)
+{
+	static struct side jit, interp, kernel;
+	struct skep_opts opts = {.sz = sizeof(opts), .flags = SKEP_F_INTERPRET};
+	char *raw, *kraw = kern_available() ? rawbtf_open(NULL) : NULL;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(skep_open(&jit.skep, NULL), 0);
+	assert_int_equal(skep_open(&interp.skep, &opts), 0);
+	raw = rawbtf_open(jit.skep);
+	assert_non_null(raw);
+	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+		long a = run(&jit, raw, &runs[i]), b = run(&interp, raw, &runs[i]);
+
+		assert_true(a >= 0);
+		if (a != b)
+			fail_msg("%s: %ld compiled, %ld interpreted", runs[i].name, a, b);
+		if (!kraw)
+			continue;
+		b = run(&kernel, kraw, &runs[i]);
+		if (a != b)
+			fail_msg("%s: %ld here, %ld on the kernel", runs[i].name, a, b);
+		n++;
+	}
+	print_message("ran: kfunc_runs %u\n", n);
+	free(raw);
+	free(kraw);
+	skep_close(jit.skep);
+	skep_close(interp.skep);
+}
+
+/* ---- Layout ---- */
+
+#define FIELD(type, view, f)                                                                       \
+	{                                                                                          \
+		type, #f, offsetof(struct view, f)                                                 \
+	}
+static const struct {
+	const char *type, *field;
+	size_t off;
+} fields[] = {
+	FIELD("sk_buff", skep_view_skb, dev),
+	FIELD("sk_buff", skep_view_skb, tstamp),
+	FIELD("sk_buff", skep_view_skb, cb),
+	FIELD("sk_buff", skep_view_skb, len),
+	FIELD("sk_buff", skep_view_skb, mac_len),
+	FIELD("sk_buff", skep_view_skb, queue_mapping),
+	FIELD("sk_buff", skep_view_skb, csum),
+	FIELD("sk_buff", skep_view_skb, skb_iif),
+	FIELD("sk_buff", skep_view_skb, hash),
+	FIELD("sk_buff", skep_view_skb, vlan_proto),
+	FIELD("sk_buff", skep_view_skb, mark),
+	FIELD("sk_buff", skep_view_skb, protocol),
+	FIELD("sk_buff", skep_view_skb, mac_header),
+	FIELD("sk_buff", skep_view_skb, head),
+	FIELD("sk_buff", skep_view_skb, data),
+	FIELD("sk_buff", skep_view_skb, end),
+	FIELD("xdp_buff", skep_view_xdp, data_end),
+	FIELD("xdp_buff", skep_view_xdp, rxq),
+	FIELD("xdp_buff", skep_view_xdp, frame_sz),
+	FIELD("xdp_rxq_info", skep_view_rxq, queue_index),
+};
+
+static void test_layout(void **state)
+{
+	struct skep *skep;
+	char *raw;
+
+	(void)state;
+	assert_int_equal(skep_open(&skep, NULL), 0);
+	raw = rawbtf_open(skep);
+	assert_non_null(raw);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (rawbtf_member(raw, fields[i].type, fields[i].field) != (int)fields[i].off)
+			fail_msg("%s.%s lies elsewhere", fields[i].type, fields[i].field);
+	for (uint32_t i = 1; i < skep_nkfuncs; i++)
+		if (skep_kfuncs[i].name)
+			assert_int_not_equal(rawbtf_find(raw, BTF_KIND_FUNC, skep_kfuncs[i].name),
+					     0);
+	free(raw);
+	skep_close(skep);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_layout),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
