@@ -203,81 +203,67 @@ int skep_seg_freeze_users(struct skep_seg *seg)
 
 /* ---- Code memory ---- */
 
-int skep_exec_alloc(struct skep_exec_mem *m, size_t size)
+/* Bytes for a file that is never mapped writable: with memory behind them (ENOSPC where a store
+ * would be a SIGBUS), and sealed. */
+static int write_sealed(int fd, const void *code, size_t len)
 {
-	size_t len = page_up(size ? size : 1);
-	int fd, ro, err;
+	const uint8_t *p = code;
 
-	*m = (struct skep_exec_mem){.fd = -1};
-	fd = skep_linux_memfd("skep-code");
-	if (fd < 0)
-		return fd;
-	if (ftruncate(fd, (off_t)len) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0) {
-		err = -errno;
-		goto fail;
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(fd, p + done, len - done, (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ENOSPC;
+		done += (size_t)n;
 	}
-	/* Memory now, so that writing code can't die of SIGBUS. */
-	if (fallocate(fd, 0, 0, (off_t)len) < 0 && errno != EOPNOTSUPP) {
-		err = -errno;
-		goto fail;
-	}
-	m->rw = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (m->rw == MAP_FAILED) {
-		err = -errno;
-		goto fail;
-	}
-	/* As in freezing: what comes from a read-only description stays unwritable. */
-	ro = skep_fd_reopen(fd, O_RDONLY, true);
-	m->rx = mmap(NULL, len, PROT_READ | PROT_EXEC, MAP_SHARED, ro < 0 ? fd : ro, 0);
-	err = m->rx == MAP_FAILED ? -errno : 0;
-	if (ro >= 0)
-		close(ro);
-	if (err) {
-		munmap(m->rw, len);
-		goto fail;
-	}
-	m->size = len;
-	m->fd = fd;
-	return 0;
-fail:
-	close(fd);
-	*m = (struct skep_exec_mem){.fd = -1};
-	return err;
+	return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0
+		       ? -errno
+		       : 0;
 }
 
-int skep_exec_seal(struct skep_exec_mem *m)
+int skep_exec_make(struct skep_exec_mem *m, const void *code, size_t len)
 {
-	int err = 0;
+	int fd = skep_linux_memfd("skep-code"), ro, err;
+	size_t size = page_up(len ? len : 1);
 
-	if (m->rw && munmap(m->rw, m->size) < 0)
-		return -errno;
-	m->rw = NULL;
-	if (m->fd >= 0) {
-		/* EBUSY: no read-only description was to be had; then closing the only
-		 * descriptor has to do. */
-		if (fcntl(m->fd, F_ADD_SEALS, F_SEAL_WRITE) < 0 && errno != EBUSY)
-			err = -errno;
-		close(m->fd);
-		m->fd = -1;
+	*m = (struct skep_exec_mem){0};
+	if (fd < 0)
+		return fd;
+	err = write_sealed(fd, code, len);
+	if (err)
+		goto out;
+	m->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	if (m->rx == MAP_FAILED && errno == EPERM) {
+		/* Before Linux 6.7 only what is open for reading alone may map sealed bytes. */
+		ro = skep_fd_reopen(fd, O_RDONLY, true);
+		if (ro >= 0) {
+			m->rx = mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, ro, 0);
+			close(ro);
+		}
 	}
+	if (m->rx == MAP_FAILED) {
+		err = -errno;
+		m->rx = NULL;
+		goto out;
+	}
+	m->size = size;
 #if defined(__x86_64__) || defined(__i386__)
 	/* Coherent: nothing to do. */
 #else
 	__builtin___clear_cache((char *)m->rx, (char *)m->rx + m->size);
 #endif
+out:
+	close(fd);
 	return err;
 }
 
 void skep_exec_free(struct skep_exec_mem *m)
 {
-	if (m->rw)
-		munmap(m->rw, m->size);
 	if (m->rx)
 		munmap(m->rx, m->size);
-	if (m->fd >= 0)
-		close(m->fd);
-	*m = (struct skep_exec_mem){.fd = -1};
+	*m = (struct skep_exec_mem){0};
 }
 
 /* ---- Clocks ---- */

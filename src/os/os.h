@@ -84,17 +84,14 @@ int skep_watch_read(int watch, int *wds, int n);
 void *skep_wipe_alloc(size_t size); /* NULL: no memory */
 void skep_wipe_free(void *p, size_t size);
 
-/* ---- Code memory, never writable and executable at once ---- */
+/* ---- Code memory, never writable once it is executable ---- */
 
 struct skep_exec_mem {
-	void *rw; /* write here before publishing */
 	void *rx; /* runs here */
 	size_t size;
-	int fd;
 };
-int skep_exec_alloc(struct skep_exec_mem *m, size_t size);
-/* Drops the writable view; afterwards only rx is left. */
-int skep_exec_seal(struct skep_exec_mem *m);
+/* Maps a copy of len bytes of code, which must not depend on where they lie. 0 or -errno. */
+int skep_exec_make(struct skep_exec_mem *m, const void *code, size_t len);
 void skep_exec_free(struct skep_exec_mem *m);
 
 /* ---- Clocks, ns ---- */

@@ -16,6 +16,7 @@
  * RSP, in the red zone, and moves nothing.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -482,30 +483,46 @@ static uint32_t colour(const struct skep_prog *prog)
 	return ((uint32_t)((uintptr_t)prog >> 5) * 2654435761u >> 27) * 64;
 }
 
+enum { HAS_BMI2 = 1, HAS_MOVBE = 2 };
+
+/* What the processor has. Asked once: in a virtual machine each cpuid is a trap. */
+static unsigned features(void)
+{
+	enum { ASKED = 4 };
+	static _Atomic unsigned known;
+	unsigned f = atomic_load_explicit(&known, memory_order_relaxed), a, b, cx, d;
+
+	if (f)
+		return f;
+	f = ASKED;
+	if (__get_cpuid_count(7, 0, &a, &b, &cx, &d) && (b & bit_BMI2))
+		f |= HAS_BMI2;
+	if (__get_cpuid(1, &a, &b, &cx, &d) && (cx & bit_MOVBE))
+		f |= HAS_MOVBE;
+	atomic_store_explicit(&known, f, memory_order_relaxed);
+	return f;
+}
+
 static void detect(struct x86 *c)
 {
-	unsigned a, b, cx, d;
-
 	if (c->jit->flags & JIT_BASELINE)
 		return;
-	c->bmi2 = __get_cpuid_count(7, 0, &a, &b, &cx, &d) && (b & bit_BMI2);
-	c->movbe = __get_cpuid(1, &a, &b, &cx, &d) && (cx & bit_MOVBE);
+	c->bmi2 = features() & HAS_BMI2;
+	c->movbe = features() & HAS_MOVBE;
 }
 
 /* Rounds without a buffer, then with it, until one comes out as the one before. */
-static int settle(struct x86 *c, struct skep_exec_mem *mem)
+static int settle(struct x86 *c)
 {
 	uint32_t size;
-	int err;
 
 	emit_all(c);
 	c->decided = true;
 	emit_all(c);
 	size = c->len + c->len / 8 + 64;
-	err = skep_exec_alloc(mem, size);
-	if (err)
-		return err;
-	c->buf = mem->rw;
+	c->buf = malloc(size);
+	if (!c->buf)
+		return -ENOMEM;
 	c->cap = size;
 	for (int round = 0; round < 64; round++) {
 		emit_all(c);
@@ -514,7 +531,6 @@ static int settle(struct x86 *c, struct skep_exec_mem *mem)
 		if (!c->moved)
 			return 0;
 	}
-	skep_exec_free(mem);
 	return -E2BIG;
 }
 
@@ -530,14 +546,11 @@ int jit_arch_emit(struct jit *jit, struct skep_code *code)
 	c.pad = colour(jit->prog);
 	for (uint32_t n = 0; n <= jit->len; n++)
 		jit->offsets[n] = 4 * n; /* a guess, to begin with */
-	err = settle(&c, mem);
+	err = settle(&c);
+	if (!err)
+		err = skep_exec_make(mem, c.buf, c.len);
+	free(c.buf);
 	if (err) {
-		free(mem);
-		return err;
-	}
-	err = skep_exec_seal(mem);
-	if (err) {
-		skep_exec_free(mem);
 		free(mem);
 		return err;
 	}

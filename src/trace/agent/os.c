@@ -206,23 +206,26 @@ void skep_wipe_free(void *p, size_t size)
 }
 
 /* Written first, then made executable: in a stopped process nobody sees it before. */
-int skep_exec_alloc(struct skep_exec_mem *m, size_t size)
+int skep_exec_make(struct skep_exec_mem *m, const void *code, size_t len)
 {
-	*m = (struct skep_exec_mem){.fd = -1, .size = page_up(size ? size : 1)};
-	m->rw = m->rx = agent_map(m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	return m->rw ? 0 : -ENOMEM;
-}
+	long err;
 
-int skep_exec_seal(struct skep_exec_mem *m)
-{
-	return (int)SYS3(SYS_mprotect, m->rx, m->size, PROT_READ | PROT_EXEC);
+	*m = (struct skep_exec_mem){.size = page_up(len ? len : 1)};
+	m->rx = agent_map(m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (!m->rx)
+		return -ENOMEM;
+	memcpy(m->rx, code, len);
+	err = SYS3(SYS_mprotect, m->rx, m->size, PROT_READ | PROT_EXEC);
+	if (err)
+		skep_exec_free(m);
+	return (int)err;
 }
 
 void skep_exec_free(struct skep_exec_mem *m)
 {
 	if (m->rx)
 		agent_unmap(m->rx, m->size);
-	*m = (struct skep_exec_mem){.fd = -1};
+	*m = (struct skep_exec_mem){0};
 }
 
 /* ---- Clocks ---- */
