@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bpf/instance.h"
+#include "map/map.h"
+#include "map/types.h"
 #include "os/os.h"
 
 #define ARGS_SPACE 512 /* bytes that the copied arguments of one text may take */
@@ -157,6 +160,7 @@ int skep_format_check(const char *fmt, size_t size, uint32_t nargs)
 /* ---- Printing ---- */
 
 struct out {
+	const struct skep_prog *prog;
 	char *buf;
 	size_t size, len; /* len counts what did not fit, too */
 	size_t space; /* what is left of ARGS_SPACE */
@@ -233,6 +237,37 @@ static void put_int(struct out *o, const struct spec *spec, uint64_t v)
 	put(o, digits, n - (size_t)(digits - text));
 }
 
+/* Bytes from addr on that lie in an array of the program, or a section of its variables, that got
+ * its memory when it was made. Elsewhere there may be pages without, which only a system call
+ * can try. */
+static size_t in_maps(const struct skep_prog *prog, uint64_t addr)
+{
+	for (uint32_t i = 0; i < prog->nmaps; i++) {
+		const struct skep_seg *data = &prog->maps[i]->data;
+		uint64_t off = addr - (uintptr_t)data->base;
+
+		if (prog->maps[i]->type == BPF_MAP_TYPE_ARRAY && data->size <= SKEP_SEG_EAGER &&
+		    data->base && off < data->size)
+			return data->size - off;
+	}
+	return 0;
+}
+
+/* As skep_probe_read_str(). Others may write the string meanwhile: each byte is read once. */
+static long read_string(const struct skep_prog *prog, char *text, uint64_t addr, size_t space)
+{
+	const volatile char *from = (const volatile char *)(uintptr_t)addr;
+	size_t n = in_maps(prog, addr);
+
+	n = n < space ? n : space;
+	for (size_t i = 0; i < n; i++) {
+		text[i] = from[i];
+		if (!text[i])
+			return (long)i + 1;
+	}
+	return skep_probe_read_str(text, (void *)(uintptr_t)addr, space);
+}
+
 static int put_string(struct out *o, const struct spec *spec, uint64_t addr)
 {
 	char text[ARGS_SPACE];
@@ -240,7 +275,7 @@ static int put_string(struct out *o, const struct spec *spec, uint64_t addr)
 
 	if (o->space < 1)
 		return -ENOSPC;
-	n = skep_probe_read_str(text, (void *)(uintptr_t)addr, o->space);
+	n = read_string(o->prog, text, addr, o->space);
 	if (n < 0) {
 		text[0] = 0;
 		n = 1;
@@ -329,10 +364,10 @@ static int put_spec(struct out *o, const struct spec *spec, uint64_t arg)
 	}
 }
 
-long skep_format(char *buf, size_t size, const char *fmt, size_t fmt_size, const uint64_t *args,
-		 uint32_t nargs)
+long skep_format(const struct skep_prog *prog, char *buf, size_t size, const char *fmt,
+		 size_t fmt_size, const uint64_t *args, uint32_t nargs)
 {
-	struct out o = {.buf = buf, .size = size, .space = ARGS_SPACE};
+	struct out o = {.prog = prog, .buf = buf, .size = size, .space = ARGS_SPACE};
 	struct spec spec;
 	uint32_t used = 0;
 	int err = skep_format_check(fmt, fmt_size, nargs);

@@ -15,9 +15,11 @@
  * -EINVAL. The verifier asks for constant formats. */
 int skep_format_check(const char *fmt, size_t size, uint32_t nargs);
 
+struct skep_prog;
 /* Writes at most size bytes with the NUL. Returns the length that the whole text has,
- * without NUL, -EINVAL for a bad format, -ENOSPC when the strings are too long. */
-long skep_format(char *buf, size_t size, const char *fmt, size_t fmt_size, const uint64_t *args,
-		 uint32_t nargs);
+ * without NUL, -EINVAL for a bad format, -ENOSPC when the strings are too long. prog is
+ * running, so that its maps are mapped: strings in them are copied at once. */
+long skep_format(const struct skep_prog *prog, char *buf, size_t size, const char *fmt,
+		 size_t fmt_size, const uint64_t *args, uint32_t nargs);
 
 #endif

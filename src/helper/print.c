@@ -9,11 +9,12 @@
 
 #define MAX_TEXT 1024 /* a printed text is cut off here */
 
-static uint64_t print(struct skep *skep, const char *fmt, size_t fmt_size, const uint64_t *args,
-		      uint32_t nargs)
+static uint64_t print(const struct skep_env *env, const char *fmt, size_t fmt_size,
+		      const uint64_t *args, uint32_t nargs)
 {
 	char text[MAX_TEXT];
-	long n = skep_format(text, sizeof(text), fmt, fmt_size, args, nargs);
+	struct skep *skep = env->skep;
+	long n = skep_format(env->prog, text, sizeof(text), fmt, fmt_size, args, nargs);
 	size_t len;
 
 	if (n < 0)
@@ -32,7 +33,7 @@ HELPER(trace_printk)
 {
 	uint64_t args[] = {r3, r4, r5};
 
-	return print(env->skep, PTR(r1), (uint32_t)r2, args, 3);
+	return print(env, PTR(r1), (uint32_t)r2, args, 3);
 }
 
 static int check_args(uint64_t args, uint32_t len)
@@ -48,7 +49,7 @@ HELPER(trace_vprintk)
 
 	if (check_args(r3, len))
 		return ERR(EINVAL);
-	return print(env->skep, PTR(r1), (uint32_t)r2, PTR(r3), len / 8);
+	return print(env, PTR(r1), (uint32_t)r2, PTR(r3), len / 8);
 }
 
 HELPER(snprintf)
@@ -58,6 +59,6 @@ HELPER(snprintf)
 
 	if (check_args(r4, len))
 		return ERR(EINVAL);
-	n = skep_format(PTR(r1), (uint32_t)r2, PTR(r3), SIZE_MAX, PTR(r4), len / 8);
+	n = skep_format(env->prog, PTR(r1), (uint32_t)r2, PTR(r3), SIZE_MAX, PTR(r4), len / 8);
 	return n < 0 ? (uint64_t)n : (uint64_t)n + 1;
 }
