@@ -141,25 +141,19 @@ static char *slurp(int fd, size_t *len)
 	return p;
 }
 
-const struct cmd_result *skep_cmd(const char *words, ...)
+static pid_t start(int out, int err, const char *words, va_list ap)
 {
 	char *text = strdup(words), *argv[MAX_WORDS + 2], *save = NULL;
-	int n = 0, out, err, status;
-	va_list ap;
+	int n = 0;
 	pid_t pid;
 
 	cmd_dir();
 	argv[n++] = state.skep;
-	va_start(ap, words);
 	for (char *w = strtok_r(text, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
 		assert_true(n < MAX_WORDS);
 		argv[n++] = !strcmp(w, "%s") ? va_arg(ap, char *) : w;
 	}
-	va_end(ap);
 	argv[n] = NULL;
-	out = memfd_create("out", MFD_CLOEXEC);
-	err = memfd_create("err", MFD_CLOEXEC);
-	assert_true(out >= 0 && err >= 0);
 	fflush(NULL);
 	pid = fork();
 	assert_true(pid >= 0);
@@ -169,17 +163,44 @@ const struct cmd_result *skep_cmd(const char *words, ...)
 		execv(state.skep, argv);
 		_exit(127);
 	}
+	free(text);
+	return pid;
+}
+
+const struct cmd_result *skep_cmd(const char *words, ...)
+{
+	int out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), status;
+	va_list ap;
+	pid_t pid;
+
+	assert_true(out >= 0 && err >= 0);
+	va_start(ap, words);
+	pid = start(out, err, words, ap);
+	va_end(ap);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	free(state.result.out);
 	free(state.result.err);
 	state.result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	state.result.out = slurp(out, &state.result.out_len);
 	state.result.err = slurp(err, NULL);
-	free(text);
 	if (getenv("SKEP_TEST_VERBOSE"))
 		printf("$ skep %s -> %d\n%s%s", words, state.result.status, state.result.out,
 		       state.result.err);
 	return &state.result;
+}
+
+pid_t skep_start(const char *words, ...)
+{
+	int out = memfd_create("out", MFD_CLOEXEC);
+	va_list ap;
+	pid_t pid;
+
+	assert_true(out >= 0);
+	va_start(ap, words);
+	pid = start(out, out, words, ap);
+	va_end(ap);
+	close(out);
+	return pid;
 }
 
 bool cmd_kernel(void)

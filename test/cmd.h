@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* ---- The folder: made on first use, removed by cmd_cleanup() ---- */
 const char *cmd_dir(void);
@@ -29,6 +30,8 @@ struct cmd_result {
 /* Runs `skep WORDS`: words are split at spaces; "%s" in them takes the arguments, which are
  * one word each. */
 const struct cmd_result *skep_cmd(const char *words, ...) __attribute__((format(printf, 1, 2)));
+/* Starts it and lets nobody see what it says; the caller waits for it. */
+pid_t skep_start(const char *words, ...) __attribute__((format(printf, 1, 2)));
 
 /* Whether bpf(2) of the kernel may be used. */
 bool cmd_kernel(void);
