@@ -19,77 +19,49 @@ static const char help[] =
 	"\n"
 	"  -p, --prog NAME       only this program\n"
 	"  -v, --log             show the verifier's log of refused programs\n"
-	"      --json            one JSON object instead of text\n"
-	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"
-	"      --cc NAME         compiler for C source: clang-16, bpf-gcc, a path\n"
-	"  -h, --help\n"
-	"\n"
+	"      --json            one JSON object instead of text\n" SESSION_HELP "\n"
 	"Exit status: 0 all accepted, 1 one refused or a failure, 2 wrong usage.\n";
 
 struct check {
 	struct session s;
-	const char *prog;
 	bool json, log;
 };
 
-enum { O_JSON = 256, O_RUNTIME, O_CC };
+enum { O_JSON = 256 };
 
 static const struct option options[] = {
-	{"prog", required_argument, NULL, 'p'},
 	{"log", no_argument, NULL, 'v'},
 	{"json", no_argument, NULL, O_JSON},
-	{"runtime", required_argument, NULL, O_RUNTIME},
-	{"cc", required_argument, NULL, O_CC},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+	SESSION_OPTIONS,
 };
 
 static int parse(struct check *c, int argc, char **argv)
 {
-	int o;
+	int status = session_environment(&c->s, usage), o;
 
-	if (session_default(&c->s))
-		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
-			      getenv("SKEP_RUNTIME"));
-	while ((o = getopt_long(argc, argv, "p:vh", options, NULL)) != -1) {
+	while (status < 0 &&
+	       (o = getopt_long(argc, argv, SESSION_LETTERS "v", options, NULL)) != -1) {
 		switch (o) {
-		case 'p':
-			c->prog = optarg;
-			break;
 		case 'v':
 			c->log = true;
 			break;
 		case O_JSON:
 			c->json = true;
 			break;
-		case O_RUNTIME:
-			if (session_runtime(&c->s, optarg))
-				return misuse(usage, "--runtime is user or kernel, not \"%s\"",
-					      optarg);
-			break;
-		case O_CC:
-			c->s.cc = optarg;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			fputs(help, stdout);
-			return EXIT_OK;
 		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
+			status = session_option(&c->s, o, usage, help);
 		}
 	}
-	if (optind == argc)
-		return misuse(usage, "which program? Pass C source or an object file.");
-	if (optind + 1 < argc)
-		return misuse(usage, "one file at a time: \"%s\" is too much", argv[optind + 1]);
-	c->s.path = argv[optind];
+	if (status < 0)
+		status = session_file(&c->s, argc, argv, usage);
+	if (status >= 0)
+		return status;
 	return -1;
 }
 
 static bool wanted(const struct check *c, const struct verdict *v)
 {
-	return !c->prog || !strcmp(c->prog, v->name);
+	return !c->s.prog || !strcmp(c->s.prog, v->name);
 }
 
 static void print_text(const struct check *c)
@@ -190,7 +162,7 @@ static int check(struct check *c)
 	for (uint32_t i = 0; i < c->s.nverdicts; i++)
 		any |= wanted(c, &c->s.verdicts[i]);
 	if (!any) {
-		complain("%s: there is no program named \"%s\"", c->s.path, c->prog);
+		complain("%s: there is no program named \"%s\"", c->s.path, c->s.prog);
 		fputs("      It holds:", stderr);
 		for (uint32_t i = 0; i < c->s.nverdicts; i++)
 			fprintf(stderr, " %s", c->s.verdicts[i].name);

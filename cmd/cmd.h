@@ -72,6 +72,7 @@ struct verdict {
 struct session {
 	/* Set by the caller. */
 	const char *path, *cc;
+	const char *prog; /* --prog: only this program */
 	const char *const *cflags;
 	bool kernel; /* --runtime kernel */
 	uint32_t flags; /* SKEP_F_* */
@@ -98,6 +99,33 @@ struct session {
 int session_runtime(struct session *s, const char *name);
 /* Sets the runtime that the environment's SKEP_RUNTIME asks for: 0 or -EINVAL. */
 int session_default(struct session *s);
+
+/* ---- Options that run, check and dump share ---- */
+
+/* Rows for a table of long options; getopt's letters for those that have one. For
+ * who includes <getopt.h>. */
+enum { SESSION_O_RUNTIME = 1000, SESSION_O_CC };
+#define SESSION_OPTIONS                                                                            \
+	{"prog", required_argument, NULL, 'p'},                                                    \
+		{"runtime", required_argument, NULL, SESSION_O_RUNTIME},                           \
+		{"cc", required_argument, NULL, SESSION_O_CC}, {"help", no_argument, NULL, 'h'},   \
+	{                                                                                          \
+		NULL, 0, NULL, 0                                                                   \
+	}
+#define SESSION_LETTERS "p:h"
+#define SESSION_HELP                                                                               \
+	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"    \
+	"      --cc NAME         compiler for C source: clang-16, bpf-gcc, a path\n"               \
+	"  -h, --help\n"
+
+/* Before the options: the environment's runtime. Like the other two: -1, go on; else the exit
+ * status. */
+int session_environment(struct session *s, const char *usage);
+/* What the caller's own switch does not know. */
+int session_option(struct session *s, int option, const char *usage, const char *help);
+/* After them: the one file. */
+int session_file(struct session *s, int argc, char **argv, const char *usage);
+
 /* Compiles (showing diagnostics), opens the runtime, opens the object: 0 or -errno, with
  * s->err complained about. */
 int session_open(struct session *s);

@@ -26,18 +26,13 @@ static const char help[] =
 	"      --jit             the machine code that the runtime made of them\n"
 	"      --maps            definitions of the maps\n"
 	"      --btf             types, as C\n"
-	"  -p, --prog NAME       only this program\n"
-	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"
-	"      --cc NAME         compiler for C source: clang-16, bpf-gcc, a path\n"
-	"  -h, --help\n"
-	"\n"
+	"  -p, --prog NAME       only this program\n" SESSION_HELP "\n"
 	"Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
 
-enum { O_BYTECODE = 256, O_JIT, O_MAPS, O_BTF, O_RUNTIME, O_CC };
+enum { O_BYTECODE = 256, O_JIT, O_MAPS, O_BTF };
 
 struct dump {
 	struct session s;
-	const char *prog;
 	bool bytecode, jit, maps, btf;
 };
 
@@ -46,21 +41,15 @@ static const struct option options[] = {
 	{"jit", no_argument, NULL, O_JIT},
 	{"maps", no_argument, NULL, O_MAPS},
 	{"btf", no_argument, NULL, O_BTF},
-	{"prog", required_argument, NULL, 'p'},
-	{"runtime", required_argument, NULL, O_RUNTIME},
-	{"cc", required_argument, NULL, O_CC},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+	SESSION_OPTIONS,
 };
 
 static int parse(struct dump *d, int argc, char **argv)
 {
-	int o;
+	int status = session_environment(&d->s, usage), o;
 
-	if (session_default(&d->s))
-		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
-			      getenv("SKEP_RUNTIME"));
-	while ((o = getopt_long(argc, argv, "p:h", options, NULL)) != -1) {
+	while (status < 0 &&
+	       (o = getopt_long(argc, argv, SESSION_LETTERS "", options, NULL)) != -1) {
 		switch (o) {
 		case O_BYTECODE:
 			d->bytecode = true;
@@ -74,31 +63,14 @@ static int parse(struct dump *d, int argc, char **argv)
 		case O_BTF:
 			d->btf = true;
 			break;
-		case 'p':
-			d->prog = optarg;
-			break;
-		case O_RUNTIME:
-			if (session_runtime(&d->s, optarg))
-				return misuse(usage, "--runtime is user or kernel, not \"%s\"",
-					      optarg);
-			break;
-		case O_CC:
-			d->s.cc = optarg;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			fputs(help, stdout);
-			return EXIT_OK;
 		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
+			status = session_option(&d->s, o, usage, help);
 		}
 	}
-	if (optind == argc)
-		return misuse(usage, "which program? Pass C source or an object file.");
-	if (optind + 1 < argc)
-		return misuse(usage, "one file at a time: \"%s\" is too much", argv[optind + 1]);
-	d->s.path = argv[optind];
+	if (status < 0)
+		status = session_file(&d->s, argc, argv, usage);
+	if (status >= 0)
+		return status;
 	if (!d->jit && !d->maps && !d->btf)
 		d->bytecode = true;
 	return -1;
@@ -276,7 +248,7 @@ static int dump_btf(const struct dump *d)
 
 static bool wanted(const struct dump *d, const struct verdict *v)
 {
-	return !d->prog || !strcmp(d->prog, v->name);
+	return !d->s.prog || !strcmp(d->s.prog, v->name);
 }
 
 static int dump_programs(struct dump *d)
@@ -293,7 +265,7 @@ static int dump_programs(struct dump *d)
 					  want && !d->s.verdicts[i].unknown_section);
 	}
 	if (!found) {
-		complain("%s: there is no program named \"%s\"", d->s.path, d->prog);
+		complain("%s: there is no program named \"%s\"", d->s.path, d->s.prog);
 		return -ENOENT;
 	}
 	d->s.substitute = d->s.keep = true;
@@ -328,7 +300,7 @@ static int dump_programs(struct dump *d)
 
 int cmd_dump(int argc, char **argv)
 {
-	struct dump d = {.prog = NULL};
+	struct dump d = {.s = {.prog = NULL}};
 	int status = parse(&d, argc, argv), err;
 
 	if (status >= 0)

@@ -43,18 +43,14 @@ static const char help[] =
 	"  -p, --prog NAME       this program of the object (default: the first that takes\n"
 	"                        packets)\n"
 	"  -m, --map NAME        show only this map, and all of it; may be repeated\n"
-	"      --json            one JSON object instead of text\n"
-	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root)\n"
-	"      --cc NAME         compiler for C source: clang-16, bpf-gcc, a path\n"
-	"  -h, --help\n"
-	"\n"
+	"      --json            one JSON object instead of text\n" SESSION_HELP "\n"
 	"Exit status: 0 done, 1 refused or failed, 2 wrong usage.\n";
 
 #define MAX_NAMED 32
 
 struct run {
 	struct session s;
-	const char *capture, *write, *prog;
+	const char *capture, *write;
 	const char *iface, *bridge;
 	uint64_t repeat, duration_ns;
 	bool repeat_given;
@@ -71,22 +67,18 @@ struct run {
 	struct bpf_func_info *wrapped_funcs;
 };
 
-enum { O_JSON = 256, O_RUNTIME, O_CC };
+enum { O_JSON = 256 };
 
 static const struct option options[] = {
 	{"capture", required_argument, NULL, 'c'},
 	{"write", required_argument, NULL, 'w'},
-	{"prog", required_argument, NULL, 'p'},
 	{"repeat", required_argument, NULL, 'n'},
 	{"iface", required_argument, NULL, 'i'},
 	{"bridge", required_argument, NULL, 'b'},
 	{"for", required_argument, NULL, 't'},
 	{"map", required_argument, NULL, 'm'},
 	{"json", no_argument, NULL, O_JSON},
-	{"runtime", required_argument, NULL, O_RUNTIME},
-	{"cc", required_argument, NULL, O_CC},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
+	SESSION_OPTIONS,
 };
 
 /* Where packets come from, and that no option is for another source. */
@@ -108,22 +100,17 @@ static int parse_source(const struct run *r)
 /* -1: go on; otherwise the exit status. */
 static int parse(struct run *r, int argc, char **argv)
 {
-	int c;
+	int status = session_environment(&r->s, usage), c;
 
 	r->repeat = 1;
-	if (session_default(&r->s))
-		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
-			      getenv("SKEP_RUNTIME"));
-	while ((c = getopt_long(argc, argv, "c:w:p:n:m:i:b:t:h", options, NULL)) != -1) {
+	while (status < 0 && (c = getopt_long(argc, argv, SESSION_LETTERS "c:w:n:m:i:b:t:", options,
+					      NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			r->capture = optarg;
 			break;
 		case 'w':
 			r->write = optarg;
-			break;
-		case 'p':
-			r->prog = optarg;
 			break;
 		case 'n':
 			if (parse_number(optarg, 1, 1000000000, &r->repeat))
@@ -150,28 +137,14 @@ static int parse(struct run *r, int argc, char **argv)
 		case O_JSON:
 			r->json = true;
 			break;
-		case O_RUNTIME:
-			if (session_runtime(&r->s, optarg))
-				return misuse(usage, "--runtime is user or kernel, not \"%s\"",
-					      optarg);
-			break;
-		case O_CC:
-			r->s.cc = optarg;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			fputs(help, stdout);
-			return EXIT_OK;
 		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
+			status = session_option(&r->s, c, usage, help);
 		}
 	}
-	if (optind == argc)
-		return misuse(usage, "which program? Pass C source or an object file.");
-	if (optind + 1 < argc)
-		return misuse(usage, "one program at a time: \"%s\" is too much", argv[optind + 1]);
-	r->s.path = argv[optind];
+	if (status < 0)
+		status = session_file(&r->s, argc, argv, usage);
+	if (status >= 0)
+		return status;
 	return parse_source(r);
 }
 
@@ -195,13 +168,13 @@ static int choose(struct run *r)
 		const struct verdict *v = &r->s.verdicts[i];
 		enum bpf_prog_type type = bpf_program__type(session_program(&r->s, i));
 
-		if (r->prog && strcmp(v->name, r->prog) != 0)
+		if (r->s.prog && strcmp(v->name, r->s.prog) != 0)
 			continue;
 		if (takes_packets(type)) {
 			found = (int)i;
 			break;
 		}
-		if (r->prog) {
+		if (r->s.prog) {
 			complain("%s: program %s takes no packets (section \"%s\")", r->s.path,
 				 v->name, v->section);
 			fputs("      Sections for packets: \"xdp\", \"tc\", \"socket\", "
@@ -212,8 +185,8 @@ static int choose(struct run *r)
 	}
 	if (found >= 0)
 		return found;
-	if (r->prog)
-		complain("%s: there is no program named \"%s\"", r->s.path, r->prog);
+	if (r->s.prog)
+		complain("%s: there is no program named \"%s\"", r->s.path, r->s.prog);
 	else
 		complain("%s: none of its programs takes packets", r->s.path);
 	fputs("      It holds:", stderr);

@@ -3,6 +3,7 @@
 
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,49 @@ int session_default(struct session *s)
 	const char *name = getenv("SKEP_RUNTIME");
 
 	return name && name[0] ? session_runtime(s, name) : 0;
+}
+
+/* ---- Options ---- */
+
+int session_environment(struct session *s, const char *usage)
+{
+	if (session_default(s))
+		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
+			      getenv("SKEP_RUNTIME"));
+	return -1;
+}
+
+int session_option(struct session *s, int option, const char *usage, const char *help)
+{
+	switch (option) {
+	case 'p':
+		s->prog = optarg;
+		return -1;
+	case SESSION_O_RUNTIME:
+		if (session_runtime(s, optarg))
+			return misuse(usage, "--runtime is user or kernel, not \"%s\"", optarg);
+		return -1;
+	case SESSION_O_CC:
+		s->cc = optarg;
+		return -1;
+	case 'h':
+		fputs(usage, stdout);
+		fputs(help, stdout);
+		return EXIT_OK;
+	default:
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+}
+
+int session_file(struct session *s, int argc, char **argv, const char *usage)
+{
+	if (optind == argc)
+		return misuse(usage, "which program? Pass C source or an object file.");
+	if (optind + 1 < argc)
+		return misuse(usage, "one file at a time: \"%s\" is too much", argv[optind + 1]);
+	s->path = argv[optind];
+	return -1;
 }
 
 /* ---- Opening ---- */
