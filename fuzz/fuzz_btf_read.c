@@ -35,7 +35,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			skep_btf_skip_mods(btf, id, NULL);
 			skep_btf_fields(btf, NULL, id, &fields);
 			if (bytes >= 0 && bytes <= (int64_t)sizeof(value)) {
-				skep_btf_check_map(btf, id, id, (uint32_t)bytes, (uint32_t)bytes);
+				skep_btf_check_map(btf, id % 36, id, id, (uint32_t)bytes,
+						   (uint32_t)bytes);
 				skep_btf_print(btf, id, value, (size_t)bytes, id % 4, &sink);
 			}
 		}
