@@ -149,8 +149,6 @@ static int storage_sys_update(struct skep_map *map, const void *key, const void 
 
 	if (err)
 		return err;
-	if (flags == (BPF_F_LOCK | BPF_NOEXIST))
-		return -EINVAL;
 	err = t->ops->sys_update(t, &owner, value, flags, env);
 	if (err == -E2BIG && sweep(map, env))
 		err = t->ops->sys_update(t, &owner, value, flags, env);

@@ -3,12 +3,16 @@
 #include "os/owner.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -151,4 +155,100 @@ int skep_owner_in_cgroup(const struct skep_owner *cgroup)
 			return 0;
 		*slash = 0;
 	}
+}
+
+/* ---- Sockets ---- */
+
+/* The table of all sockets of that kind in our network namespace names it by its inode; one
+ * that was closed has none any more. The inode is column `column` of a line. */
+static bool in_table(const char *path, uint64_t inode, int column)
+{
+	FILE *f = fopen(path, "re");
+	char line[512];
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		const char *at = line;
+
+		for (int i = 0; at && i <= column; i++) {
+			at += strspn(at, " ");
+			if (i < column)
+				at = strchr(at, ' ');
+		}
+		found = at && strtoull(at, NULL, 10) == inode;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static bool is_listed(const struct skep_sock *s)
+{
+	if (s->family == AF_UNIX)
+		return in_table("/proc/thread-self/net/unix", s->inode, 6);
+	if (s->family != AF_INET && s->family != AF_INET6)
+		return false;
+	if (s->protocol == IPPROTO_TCP)
+		return in_table("/proc/thread-self/net/tcp", s->inode, 9) ||
+		       in_table("/proc/thread-self/net/tcp6", s->inode, 9);
+	return in_table("/proc/thread-self/net/udp", s->inode, 9) ||
+	       in_table("/proc/thread-self/net/udp6", s->inode, 9);
+}
+
+bool skep_sock_gone(const struct skep_sock *s)
+{
+	return s->listed && !is_listed(s);
+}
+
+static int option(int fd, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) ? -errno : value;
+}
+
+int skep_sock_get(int fd, struct skep_sock *out)
+{
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_un un;
+	} name, peer;
+	socklen_t len = sizeof(name), peer_len = sizeof(peer);
+	struct skep_owner owner;
+	struct stat st;
+	int err = skep_owner_socket(fd, &owner);
+
+	if (err)
+		return err;
+	fd = skep_caller_fd(fd);
+	if (fd < 0 || fstat(fd, &st))
+		return -EBADF;
+	memset(out, 0, sizeof(*out));
+	memset(&name, 0, sizeof(name));
+	out->cookie = owner.id;
+	out->inode = st.st_ino;
+	out->family = option(fd, SO_DOMAIN);
+	out->type = option(fd, SO_TYPE);
+	out->protocol = option(fd, SO_PROTOCOL);
+	out->reuseport = option(fd, SO_REUSEPORT) == 1;
+	if (!getsockname(fd, &name.sa, &len))
+		out->bound = out->family == AF_INET    ? name.in.sin_port != 0
+			     : out->family == AF_INET6 ? name.in6.sin6_port != 0
+						       : false;
+	if (option(fd, SO_ACCEPTCONN) == 1)
+		out->state = TCP_LISTEN;
+	else if (!getpeername(fd, &peer.sa, &peer_len))
+		out->state = TCP_ESTABLISHED;
+	if (out->protocol == IPPROTO_TCP && out->state == TCP_ESTABLISHED) {
+		struct tcp_info info;
+
+		len = sizeof(info);
+		if (!getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+			out->state = info.tcpi_state;
+	}
+	out->listed = is_listed(out);
+	return 0;
 }

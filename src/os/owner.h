@@ -21,6 +21,19 @@ int skep_owner_cgroup(int fd, struct skep_owner *out); /* -EBADF */
 int skep_owner_inode(int fd, struct skep_owner *out); /* -EBADF */
 int skep_owner_socket(int fd, struct skep_owner *out); /* -EBADF, -ENOTSOCK */
 
+/* A socket of the calling client, as maps of sockets know it. The map doesn't hold it: closing it
+ * is its owner's business, and takes it out of the maps. */
+struct skep_sock {
+	uint64_t cookie; /* 0: none */
+	uint64_t inode;
+	int family, type, protocol, state; /* of TCP: TCP_ESTABLISHED ... */
+	bool bound, reuseport;
+	bool listed; /* the system lists it, so that its end can be seen */
+};
+int skep_sock_get(int fd, struct skep_sock *out); /* -EBADF, -ENOTSOCK */
+/* Whether it was certainly closed. */
+bool skep_sock_gone(const struct skep_sock *s);
+
 /* Whether the calling task is in that cgroup, or in one below it: 1 or 0. */
 int skep_owner_in_cgroup(const struct skep_owner *cgroup);
 
