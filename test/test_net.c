@@ -40,6 +40,7 @@
 #include <cmocka.h>
 
 #include "bpf/uapi.h"
+#include "kern.h"
 #include "net/capture.h"
 #include "net/frame.h"
 #include "net/port.h"
@@ -85,6 +86,8 @@ enum what {
 	DO_TAGGED,
 	DO_SNIFF,
 	DO_OFFLOADS,
+	DO_TAG,
+	DO_UNTAG,
 	DO_QUIT
 };
 
@@ -360,6 +363,63 @@ static int offloads(const char *ifname)
 	return r ? -errno : (int)v.data;
 }
 
+#define INSN(c, d, s, o, i)                                                                        \
+	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
+#define RETURN(v)                                                                                  \
+	INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, v), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+
+#define TAG 7
+
+/* The kernel's programs that tag what this end sends, and take the tag of what comes in: what has
+ * none is dropped. Real stacks with their offloads then speak through tags, without VLAN devices. */
+static int tag_links[2] = {-1, -1};
+
+static int tag_none(void)
+{
+	for (int i = 0; i < 2; i++) {
+		if (tag_links[i] >= 0)
+			close(tag_links[i]);
+		tag_links[i] = -1;
+	}
+	return 0;
+}
+
+static int tag_all(const struct order *o)
+{
+	const struct bpf_insn push[] = {
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, htons(0x8100)),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, TAG),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_vlan_push),
+		RETURN(TCX_PASS),
+	};
+	const struct bpf_insn pop[] = {
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 1, offsetof(struct __sk_buff, vlan_present), 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 2, 0),
+		RETURN(TCX_DROP),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_vlan_pop),
+		RETURN(TCX_PASS),
+	};
+
+	for (int i = 0; i < 2; i++) {
+		int fd =
+			kern_load(BPF_PROG_TYPE_SCHED_CLS, i ? pop : push,
+				  i ? sizeof(pop) / sizeof(pop[0]) : sizeof(push) / sizeof(push[0]),
+				  0, NULL, 0);
+		union bpf_attr attr = {
+			.link_create = {.prog_fd = (uint32_t)fd,
+					.target_fd = if_nametoindex(o->text),
+					.attach_type = i ? BPF_TCX_INGRESS : BPF_TCX_EGRESS}};
+
+		if (fd < 0)
+			return fd;
+		tag_links[i] = (int)kern_bpf(BPF_LINK_CREATE, &attr);
+		close(fd);
+		if (tag_links[i] < 0)
+			return tag_links[i];
+	}
+	return 0;
+}
+
 static int obey(const struct order *o)
 {
 	switch (o->what) {
@@ -379,6 +439,10 @@ static int obey(const struct order *o)
 		return sniff();
 	case DO_OFFLOADS:
 		return offloads(o->text);
+	case DO_TAG:
+		return tag_all(o);
+	case DO_UNTAG:
+		return tag_none();
 	case DO_QUIT:
 		_exit(0);
 	}
@@ -915,11 +979,6 @@ static void test_refused(void **state)
 
 /* ---- Programs on the wire ---- */
 
-#define INSN(c, d, s, o, i)                                                                        \
-	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
-#define RETURN(v)                                                                                  \
-	INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, v), INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-
 static int load_fd(uint32_t type, uint32_t attach, const struct bpf_insn *insns, uint32_t n)
 {
 	static char log[65536];
@@ -1164,6 +1223,54 @@ static void test_devmap_program(void **state)
 }
 
 /* A tag that a tc program sets is in the frames that go out. */
+/* Passes what is tagged, and nothing else. */
+static struct skep_runner *only_tagged(void)
+{
+	const struct bpf_insn insns[] = {
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 1, 0, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 3, 1, 4, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 4, 2, 0, 0),
+		INSN(BPF_ALU64 | BPF_ADD | BPF_K, 4, 0, 0, 16),
+		INSN(BPF_JMP | BPF_JGT | BPF_X, 4, 3, 6, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_H, 5, 2, 12, 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 4, htons(0x8100)),
+		INSN(BPF_LDX | BPF_MEM | BPF_H, 5, 2, 14, 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 2, htons(TAG)),
+		RETURN(XDP_PASS),
+		RETURN(XDP_DROP),
+	};
+
+	return load(BPF_PROG_TYPE_XDP, insns, sizeof(insns) / sizeof(insns[0]));
+}
+
+/* TCP in tags, both ways: large frames are cut with their tag, their content stays. */
+static void test_tagged_tcp(void **state)
+{
+	struct order c = {.what = DO_TAG, .text = "c0"}, s = {.what = DO_TAG, .text = "s0"};
+	struct skep_runner *runner;
+	struct live l;
+
+	NEED_NAMESPACES();
+	if (do_now(&client, &c) || do_now(&server, &s)) {
+		c.what = s.what = DO_UNTAG;
+		do_now(&client, &c);
+		do_now(&server, &s);
+		print_message("skipped: no bpf(2) with tcx here\n");
+		skip();
+	}
+	runner = only_tagged();
+	start_program(&l, runner, BPF_PROG_TYPE_XDP);
+	tcp_both_ways("10.9.0.2", 30000000ull * scale());
+	stop_wire(&l);
+	skep_runner_close(runner);
+	c.what = s.what = DO_UNTAG;
+	assert_int_equal(do_now(&client, &c), 0);
+	assert_int_equal(do_now(&server, &s), 0);
+	assert_true(l.stats.a.rx_cut > 0 && l.stats.b.rx_cut > 0);
+	assert_int_equal(l.stats.a.rx_bad + l.stats.b.rx_bad, 0);
+	print_message("ran: net_tagged_tcp 1\n");
+}
+
 static void test_push_tag(void **state)
 {
 	struct bpf_insn prog[] = {
@@ -1358,6 +1465,7 @@ int main(void)
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_tcp6),
 		cmocka_unit_test(test_vlan),
+		cmocka_unit_test(test_tagged_tcp),
 		cmocka_unit_test(test_jumbo),
 		cmocka_unit_test(test_udp_segments),
 		cmocka_unit_test(test_full_interface),
