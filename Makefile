@@ -129,8 +129,14 @@ $(BUILD)/obj/preload/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -MMD -MP -c $< -o $@
 
-$(BUILD)/libskep-preload.so: $(PRELOAD_OBJ)
-	$(CC) $(filter-out -fsanitize=%,$(LDFLAGS)) -shared -Wl,-z,now,-z,defs $^ -o $@
+# The maps of the core, of the build without sanitizers.
+PRELOAD_CORE := $(if $(SAN),build/libskep-core.a,$(BUILD)/libskep-core.a)
+ifneq ($(SAN),)
+$(PRELOAD_CORE): $(CORE_SRC)
+	$(MAKE) SAN= BUILD=build $@
+endif
+$(BUILD)/libskep-preload.so: $(PRELOAD_OBJ) $(PRELOAD_CORE)
+	$(CC) $(filter-out -fsanitize=%,$(LDFLAGS)) -shared -Wl,-z,now,-z,defs,--gc-sections,--exclude-libs,ALL $^ -o $@
 
 $(BUILD)/bpf/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)

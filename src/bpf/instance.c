@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing instances. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ static void instance_free(struct skep *skep)
 	skep_handles_close(skep);
 	skep_objects_free(skep);
 	skep_slots_close(skep->slots);
+	skep_seg_close(&skep->changes);
 	skep_parts_close(skep->parts);
 	skep_wipe_free(skep->mine, sizeof(*skep->mine));
 	free((char *)skep->opts.pin_dir);
@@ -85,6 +87,7 @@ int skep_open(struct skep **out, const struct skep_opts *opts)
 	skep->holds = 1;
 	skep->epoch = 1;
 	skep->pid = getpid();
+	skep->changes.fd = -1;
 	err = copy_opts(&skep->opts, opts);
 	if (err)
 		goto fail;
@@ -107,6 +110,25 @@ int skep_open(struct skep **out, const struct skep_opts *opts)
 fail:
 	instance_free(skep);
 	return err;
+}
+
+int skep_changes_fd(struct skep *skep)
+{
+	int err = 0;
+
+	pthread_rwlock_wrlock(&skep->lock);
+	if (!skep->changes.base)
+		err = skep_seg_create(&skep->changes, "changes", 4096);
+	pthread_rwlock_unlock(&skep->lock);
+	return err ? err : skep_fd_reopen(skep->changes.fd, O_RDONLY, false);
+}
+
+void skep_changed(struct skep *skep)
+{
+	pthread_rwlock_rdlock(&skep->lock);
+	if (skep->changes.base)
+		atomic_fetch_add((_Atomic uint32_t *)skep->changes.base, 1);
+	pthread_rwlock_unlock(&skep->lock);
 }
 
 int skep_check_owner(const struct skep *skep)

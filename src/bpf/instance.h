@@ -100,6 +100,7 @@ struct skep {
 	struct skep_deferred *_Atomic deferred;
 	_Atomic uint64_t deferred_max; /* largest epoch in that list */
 	const struct skep_verify_watch *watch; /* tests look at the verifier; else NULL */
+	struct skep_seg changes; /* a page that clients map: a count of what they must notice */
 	_Atomic uint32_t stats_enabled; /* holders of BPF_ENABLE_STATS */
 	pthread_mutex_t printk_lock;
 };
@@ -112,6 +113,10 @@ static inline bool skep_forked(const struct skep *skep)
 }
 /* 0, or -ENOTCONN if the instance has ended or is another process's. */
 int skep_check_owner(const struct skep *skep);
+/* A new descriptor, for reading, of the page whose first word is raised by
+ * skep_changed(): clients that work on maps by themselves forget what they know then. */
+int skep_changes_fd(struct skep *skep);
+void skep_changed(struct skep *skep);
 /* Keeps struct skep itself in memory beyond skep_close(). */
 void skep_hold(struct skep *skep);
 void skep_release(struct skep *skep);

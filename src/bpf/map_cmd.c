@@ -331,6 +331,7 @@ long skep_cmd_map_freeze(struct skep_call *c)
 		err = -EBUSY;
 	if (err)
 		goto out;
+	skep_changed(c->skep);
 	if (atomic_load(&map->writes))
 		err = -EBUSY;
 	/* What programs can't write either becomes constant: nobody can. */

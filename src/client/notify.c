@@ -39,6 +39,7 @@
 #include "map/map.h"
 #include "net/hook.h"
 #include "os/caller.h"
+#include "os/os.h"
 
 #define THREADS 4
 #define PASS    SKEP_FILES_PASS
@@ -136,6 +137,57 @@ static long attach_xdp(struct skep_notify *n, const uint64_t *args)
 	return -ENODEV;
 }
 
+static struct skep_map *map_behind(struct skep_notify *n, int fd, bool *both_ways)
+{
+	struct skep_object *obj;
+	bool readable, writable;
+
+	if (skep_object_get_mode(n->skep, fd, SKEP_KIND_MAP, &obj, &readable, &writable))
+		return NULL;
+	*both_ways = readable && writable;
+	return (struct skep_map *)obj;
+}
+
+/* A client works by itself on maps that it may both read and write, whose elements refer to
+ * nothing, and that nobody can freeze in earnest (that takes that no other maps it writable). */
+static long tell_direct(struct skep_notify *n, int fd, uint64_t to)
+{
+	struct skep_ask_direct answer = {0};
+	bool both;
+	struct skep_map *map = map_behind(n, fd, &both);
+	long ret = -EPERM;
+
+	if (!map)
+		return -EINVAL;
+	if (both && map->ops->anywhere && !map->fields.n && !map->frozen &&
+	    !(map->flags & BPF_F_RDONLY_PROG)) {
+		skep_map_describe(map, &answer.desc);
+		answer.dev = map->data.dev;
+		answer.ino = map->data.ino;
+		ret = skep_caller_write((void *)(uintptr_t)to, &answer, sizeof(answer));
+	}
+	skep_object_put(&map->obj);
+	return ret;
+}
+
+static long give_control(struct skep_notify *n, int handle, uint32_t id, int *fd)
+{
+	bool both;
+	struct skep_map *map = map_behind(n, handle, &both);
+	long ret = 0;
+
+	if (!map)
+		return -EINVAL;
+	if (!both || map->obj.id != id)
+		ret = -EPERM;
+	else if (!map->ctl.base)
+		ret = -ENOENT;
+	else
+		*fd = skep_fd_reopen(map->ctl.fd, O_RDWR, false);
+	skep_object_put(&map->obj);
+	return ret ? ret : *fd < 0 ? *fd : 0;
+}
+
 /* What the preloaded library asks (ask.h). A descriptor is left in *fd. */
 static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 {
@@ -163,6 +215,16 @@ static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 		ret = ready.obj->kind == SKEP_KIND_PERF ? SKEP_ASK_PERF : SKEP_ASK_RING;
 		skep_ready_close(&ready);
 		return ret;
+	case SKEP_ASK_PARTS:
+		*fd = skep_fd_reopen(skep_parts_fd(n->skep->parts), O_RDWR, false);
+		return *fd < 0 ? *fd : 0;
+	case SKEP_ASK_CHANGES:
+		*fd = skep_changes_fd(n->skep);
+		return *fd < 0 ? *fd : 0;
+	case SKEP_ASK_DIRECT:
+		return tell_direct(n, (int)args[1], args[2]);
+	case SKEP_ASK_CONTROL:
+		return give_control(n, (int)args[1], (uint32_t)args[2], fd);
 	case SKEP_ASK_PERF_MAP:
 		return skep_client_perf_mmap(n->skep, (int)args[1], args[2]);
 	case SKEP_ASK_PERF_ENABLE:

@@ -356,6 +356,7 @@ const struct skep_map_ops skep_map_hash = {
 	.mem_usage = htab_mem_usage,
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = HTAB_FLAGS,
 	.unprivileged = true,
 };
@@ -381,6 +382,7 @@ const struct skep_map_ops skep_map_percpu_hash = {
 	.percpu = true,
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = HTAB_FLAGS,
 	.unprivileged = true,
 };

@@ -951,6 +951,7 @@ const struct skep_map_ops skep_map_lpm = {
 	.mem_usage = lpm_mem_usage,
 	.batch = SKEP_BATCH_LOOKUP | SKEP_BATCH_UPDATE | SKEP_BATCH_DELETE,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = FLAGS,
 	.btf = SKEP_BTF_STRUCT,
 };

@@ -186,6 +186,7 @@ const struct skep_map_ops skep_map_lru_hash = {
 	.mem_usage = htab_mem_usage,
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = HTAB_FLAGS,
 };
 
@@ -210,5 +211,6 @@ const struct skep_map_ops skep_map_lru_percpu_hash = {
 	.percpu = true,
 	.batch = SKEP_BATCH_ALL,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = HTAB_FLAGS,
 };

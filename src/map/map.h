@@ -108,6 +108,7 @@ struct skep_map_ops {
 	uint64_t (*mem_usage)(struct skep_map *map);
 	bool percpu; /* values per CPU slot */
 	uint8_t batch; /* batch commands that the type has: SKEP_BATCH_* */
+	bool anywhere; /* bpf(2)'s operations need the segments alone, wherever they run */
 	bool is_inner_ok; /* may be an inner map */
 	bool unprivileged; /* may be made without capabilities */
 	uint8_t btf; /* what BTF it takes: SKEP_BTF_* */

@@ -249,6 +249,7 @@ const struct skep_map_ops skep_map_queue = {
 	.next_key = no_next_key,
 	.mem_usage = queue_mem_usage,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = FLAGS,
 };
 
@@ -270,5 +271,6 @@ const struct skep_map_ops skep_map_stack = {
 	.next_key = no_next_key,
 	.mem_usage = queue_mem_usage,
 	.is_inner_ok = true,
+	.anywhere = true,
 	.flags_ok = FLAGS,
 };

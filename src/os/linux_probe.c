@@ -91,6 +91,11 @@ static inline bool certainly_mapped(const void *p, size_t len)
 	return known.heap_lo && at >= known.heap_lo && end <= (uintptr_t)sbrk(0);
 }
 
+bool skep_probe_certain(const void *p, size_t len)
+{
+	return certainly_mapped(p, len);
+}
+
 static long copy_vm(void *dst, const void *src, size_t len, bool write)
 {
 	struct iovec here = {write ? (void *)(uintptr_t)src : dst, len};

@@ -122,6 +122,8 @@ uint32_t skep_pidns(void); /* a tag of the pid namespace, 0: unknown */
 /* Makes what follows faster on this thread. Not to be called from signal handlers, which
  * may call everything else here. */
 void skep_thread_prepare(void);
+/* Whether [p, p + len) certainly is mapped and writable: what need not be asked about. */
+bool skep_probe_certain(const void *p, size_t len);
 /* Copies from any address of this process: -EFAULT instead of a signal. */
 int skep_probe_read(void *dst, const void *src, size_t len);
 /* The same up to and including a 0 byte; returns the length with it, or -errno. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <mntent.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -28,7 +29,9 @@
 	X(close) X(dup2) X(dup3) X(close_range) X(closefrom) \
 	X(epoll_ctl) X(epoll_pwait) X(epoll_pwait2) \
 	X(send) X(sendto) X(sendmsg) \
-	X(poll) X(ppoll) X(select) X(pselect)
+	X(poll) X(ppoll) X(select) X(pselect) \
+	X(fclose) X(fcloseall) X(freopen) X(freopen64) \
+	X(syscall) X(unshare) X(mprotect)
 /* clang-format on */
 
 enum name {

@@ -18,6 +18,7 @@
 #include "client/view.h"
 #include "map/pages.h"
 #include "next.h"
+#include "preload/direct.h"
 
 /* ---- The way to libc and to the instance ---- */
 
@@ -197,6 +198,8 @@ static void *map_handle(void *addr, size_t len, int prot, int flags, int fd, off
 /* Memory without a file is asked for by allocators before anything is set up. */
 static void *map_any(void *addr, size_t len, int prot, int flags, int fd, off64_t off)
 {
+	if (prot & PROT_EXEC)
+		skep_direct_new_code();
 	if (fd < 0 || flags & MAP_ANONYMOUS)
 		return (void *)syscall(SYS_mmap, addr, len, (long)prot, (long)flags, (long)fd, off);
 	return map_handle(addr, len, prot, flags, fd, off);
@@ -231,16 +234,25 @@ EXPORT int ioctl(int fd, unsigned long req, ...)
 
 /* ---- Descriptors that end ---- */
 
+static void closing(unsigned first, unsigned last)
+{
+	skep_direct_closing(first, last);
+	skep_standin_closing(first, last);
+}
+
 EXPORT int close(int fd)
 {
 	if (fd >= 0)
-		skep_standin_closing((unsigned)fd, (unsigned)fd);
+		closing((unsigned)fd, (unsigned)fd);
 	return NEXT(close)(fd);
 }
 
 static void replacing(int from, int fd)
 {
-	if (fd >= 0 && fd != from && skep_standin_any() && fcntl(from, F_GETFD) >= 0)
+	if (fd < 0 || fd == from)
+		return;
+	skep_direct_closing((unsigned)fd, (unsigned)fd);
+	if (skep_standin_any() && fcntl(from, F_GETFD) >= 0)
 		skep_standin_closing((unsigned)fd, (unsigned)fd);
 }
 
@@ -259,14 +271,101 @@ EXPORT int dup3(int from, int fd, int flags)
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
 	if (!(flags & (int)CLOSE_RANGE_CLOEXEC))
-		skep_standin_closing(first, last);
+		closing(first, last);
 	return NEXT(close_range)(first, last, flags);
 }
 
 EXPORT void closefrom(int first)
 {
-	skep_standin_closing(first < 0 ? 0 : (unsigned)first, ~0u);
+	closing(first < 0 ? 0 : (unsigned)first, ~0u);
 	NEXT(closefrom)(first);
+}
+
+/* A stream closes its descriptor inside libc. */
+static void closing_stream(FILE *f)
+{
+	int fd = f ? fileno(f) : -1;
+
+	if (fd >= 0)
+		closing((unsigned)fd, (unsigned)fd);
+}
+
+EXPORT int fclose(FILE *f)
+{
+	closing_stream(f);
+	return NEXT(fclose)(f);
+}
+
+EXPORT int fcloseall(void)
+{
+	closing(0, ~0u);
+	return NEXT(fcloseall)();
+}
+
+EXPORT FILE *freopen(const char *path, const char *mode, FILE *f)
+{
+	closing_stream(f);
+	return NEXT(freopen)(path, mode, f);
+}
+
+EXPORT FILE *freopen64(const char *path, const char *mode, FILE *f)
+{
+	closing_stream(f);
+	return NEXT(freopen64)(path, mode, f);
+}
+
+/* ---- bpf(2), and what may close descriptors without telling ---- */
+
+EXPORT long syscall(long nr, ...)
+{
+	long a[6], ret;
+	va_list ap;
+
+	va_start(ap, nr);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (nr == SYS_bpf && skep_direct((int)a[0], (union bpf_attr *)a[1], (unsigned)a[2], &ret)) {
+		if (ret >= 0)
+			return ret;
+		errno = (int)-ret;
+		return -1;
+	}
+	switch (nr) {
+	case SYS_close:
+	case SYS_dup3:
+#ifdef SYS_dup2
+	case SYS_dup2:
+#endif
+		a[5] = nr == SYS_close ? a[0] : a[1];
+		if (a[5] >= 0 && (nr == SYS_close || a[0] != a[1]))
+			closing((unsigned)a[5], (unsigned)a[5]);
+		break;
+	case SYS_close_range:
+		if (!(a[2] & (long)CLOSE_RANGE_CLOEXEC))
+			closing((unsigned)a[0], (unsigned)a[1]);
+		break;
+	case SYS_unshare:
+	case SYS_clone:
+	case SYS_clone3:
+		skep_direct_new_code();
+		break;
+	}
+	return NEXT(syscall)(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* Threads whose descriptors are others' from now on. */
+EXPORT int unshare(int flags)
+{
+	skep_direct_new_code();
+	return NEXT(unshare)(flags);
+}
+
+EXPORT int mprotect(void *p, size_t len, int prot)
+{
+	if (prot & PROT_EXEC)
+		skep_direct_new_code();
+	return NEXT(mprotect)(p, len, prot);
 }
 
 /* ---- epoll ---- */
