@@ -4,7 +4,8 @@
 # verifier part of 6.12's test_progs from the distribution's source packages, in a
 # scratch folder, runs them on an instance (skep exec) and on the running kernel where that is
 # permitted, and lists what differs.
-#   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs] [conformance]      default: all
+#   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs] [conformance] [maps]      default: all but maps
+# maps is 6.1's test_maps, whose stress tests take many minutes: JUDGE_LIMIT (seconds, default 300) ends a case.
 # SKEP_JUDGE: the scratch folder (default: skep-judge in TMPDIR). It is kept: the second run
 # builds nothing. SKEP_JUDGE_OUT: where the outputs go (default: there), so that several runs
 # can share what is built.
@@ -51,6 +52,66 @@ patch_612() {
 		sed -i 's/bpf_path_d_path(struct path \*/bpf_path_d_path(const struct path */' bpf_experimental.h
 		sed -i 's/^\tstruct path \*path;/\tconst struct path *path;/' progs/verifier_vfs_accept.c
 		touch .judge
+	)
+}
+
+# test_maps: the few programs that it loads, and each case in a process of its own, with its
+# verdict and time, so that one that fails or hangs stops no others.
+patch_maps() {
+	local dir=$scratch/linux-source-6.1/$tests
+	[ -f "$dir/.judge-maps" ] && return
+	(
+		cd "$dir"
+		mkdir -p ../others/progs
+		for f in progs/*.c; do
+			case $f in
+			progs/sockmap_*_prog.c | progs/test_map_in_map*.c | progs/read_bpf_task_storage_busy.c) ;;
+			*) mv "$f" ../others/progs/ ;;
+			esac
+		done
+		for v in LINKED_SKELS LSKELS LSKELS_EXTRA TRUNNER_EXTRA_FILES; do
+			perl -0pi -e "s/^$v :=(?:[^\\n]*\\\\\\n)*[^\\n]*\\n/$v :=\\n/mg" Makefile
+		done
+		cat >judge_case.h <<-'EOF'
+			#include <signal.h>
+			#include <stdio.h>
+			#include <stdlib.h>
+			#include <time.h>
+			#include <unistd.h>
+			#include <sys/wait.h>
+			static unsigned judge_nr;
+			#define JUDGE_CASE(call)                                                   \
+				do {                                                               \
+					const char *limit = getenv("JUDGE_LIMIT");                 \
+					long end = (limit ? atol(limit) : 300) * 1000, ms = 0;     \
+					struct timespec a, b;                                      \
+					int st = 0, late = 0;                                      \
+					fflush(NULL);                                              \
+					clock_gettime(CLOCK_MONOTONIC, &a);                        \
+					pid_t p = fork();                                          \
+					if (!p) {                                                  \
+						setpgid(0, 0);                                     \
+						call;                                              \
+						fflush(NULL);                                      \
+						_exit(0);                                          \
+					}                                                          \
+					while (!waitpid(p, &st, WNOHANG)) {                        \
+						usleep(500);                                       \
+						clock_gettime(CLOCK_MONOTONIC, &b);                \
+						ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000; \
+						if (ms > end && !late++)                           \
+							kill(-p, SIGKILL);                         \
+					}                                                          \
+					clock_gettime(CLOCK_MONOTONIC, &b);                        \
+					ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000; \
+					printf("\n#%u %s %u %s %ld\n", ++judge_nr, __func__[0] == 'm' ? "map_tests" : "run_all", \
+					       map_opts.map_flags, late ? "late" : st ? "FAIL" : "ok", ms); \
+					printf("#= %u %s\n", judge_nr, #call);                     \
+					fflush(stdout);                                            \
+				} while (0)
+		EOF
+		perl -0pi -e 's/(static void run_all_tests\(void\)\n\{\n)(.*?)(\n\}\n)/my ($h, $b, $t) = ($1, $2, $3); $b =~ s|^\t(test_\w+\([^;]*\));|\tJUDGE_CASE($1);|mg; "#include \"judge_case.h\"\n$h$b$t"/se; s/#define DEFINE_TEST\(name\) test_##name\(\);/#define DEFINE_TEST(name) JUDGE_CASE(test_##name());/' test_maps.c
+		touch .judge-maps
 	)
 }
 
@@ -144,12 +205,38 @@ conformance() (
 	SKEP_PLUGIN="$build/test/conformance_plugin --bpf" "$build/test/test_conformance" | grep -a -e "^ran:" -e says -e status
 )
 
+# Each case of test_maps: its verdicts and its times on both runtimes.
+maps() {
+	local dir=$scratch/linux-source-6.1/$tests kernel
+	kernel=$scratch/kernel-$(uname -r)-maps.out
+	if [ ! -s "$kernel" ] && [ "$(id -u)" = 0 ] && bpftool prog list >/dev/null 2>&1; then
+		(cd "$dir" && timeout -k 5 1800 unshare -m ./test_maps >"$kernel" 2>&1 </dev/null) || true
+	fi
+	[ ! -e "$kernel" ] && : >"$out/maps.kernel" || cp "$kernel" "$out/maps.kernel"
+	(cd "$dir" && timeout -k 5 1800 unshare -m "$build/skep" exec -- ./test_maps >"$out/maps.skep" 2>&1 </dev/null) || true
+	awk '
+		/^#[0-9]+ / { v[FILENAME, $1] = $4; ms[FILENAME, $1] = $5; last = $1; flags[$1] = $3 }
+		/^#= /      { name[last] = substr($0, index($0, $3)); if (!(last in seen)) { order[++n] = last; seen[last] = 1 } }
+		END {
+			for (i = 1; i <= n; i++) {
+				c = order[i]
+				k = v[ARGV[1], c]; s = v[ARGV[2], c]
+				printf "%-4s %-48s flags %s  kernel %-5s %7s ms  skep %-5s %7s ms\n", c, name[c], flags[c], k == "" ? "-" : k, ms[ARGV[1], c], s == "" ? "-" : s, ms[ARGV[2], c]
+				good += s == "ok"; worse += k == "ok" && s != "ok"
+				slow += k == "ok" && s == "ok" && ms[ARGV[2], c] > 2 * ms[ARGV[1], c] + 20
+			}
+			printf "maps   %d cases pass on skep, %d that pass on the kernel do not, %d take more than twice its time\n", good, worse, slow
+			printf "ran: judge_maps %d\n", good
+		}' "$out/maps.kernel" "$out/maps.skep"
+}
+
 for s in $suites; do
 	case $s in
 	6.1) unpack 6.1; compile 6.1 test_verifier; run 6.1 6.1 ./test_verifier ;;
 	6.12) unpack 6.12; patch_612; compile 6.12 test_verifier; run 6.12 6.12 ./test_verifier ;;
 	progs) unpack 6.12; patch_612; compile 6.12 test_progs; run progs 6.12 ./test_progs -v -a 'verifier*' ;;
 	conformance) conformance ;;
+	maps) unpack 6.1; patch_maps; compile 6.1 test_maps; maps ;;
 	*) echo "judge: no suite '$s'" >&2; exit 2 ;;
 	esac
 done
@@ -158,5 +245,5 @@ case ${UPDATE:-} in
 begin) update="--update --begin" ;; # a new suite: all that differs is known
 *) update=--update ;;
 esac
-compared=$(printf '%s\n' $suites | grep -v -x -e conformance) || exit 0
+compared=$(printf '%s\n' $suites | grep -v -x -e conformance -e maps) || exit 0
 exec python3 scripts/judge.py $update "$out" test/judge $compared
