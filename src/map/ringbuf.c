@@ -462,7 +462,7 @@ const struct skep_map_ops skep_map_ringbuf = {
 	.unprivileged = true,
 };
 
-/* User space produces, a program consumes (userring.c); the segments are the same. */
+/* User space produces, programs consume; the segments are the same. */
 const struct skep_map_ops skep_map_user_ringbuf = {
 	.name = "user_ringbuf",
 	.check = ringbuf_check,
