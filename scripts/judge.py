@@ -222,8 +222,13 @@ def judge(suite, out_dir, lists, update, begin):
                        {(t.kind(), n): "" for n, t in kernel.items() if t.state == "FAIL"})
     elif gone:
         print(f"  {len(gone)} known differences are gone: make judge UPDATE=1 takes them from the list")
-    print(f"ran: judge_{suite} {sum(v.state == 'OK' for v in skep.values())}")
-    return bool(fresh and not begin) or bool(gone and not update)
+    passed = sum(v.state == "OK" for v in skep.values())
+    print(f"ran: judge_{suite} {passed}")
+    # Also where no kernel tells which tests there are.
+    least = max([int(line.split()[1]) for line in open(f"{lists}/required") if line.split()[0] == suite], default=0)
+    if passed < least:
+        print(f"required: {suite} passed {passed} tests, at least {least} are required")
+    return bool(fresh and not begin) or bool(gone and not update) or passed < least
 
 
 def main():
