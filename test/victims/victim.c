@@ -151,12 +151,13 @@ static void threads(int n)
 
 int main(int argc, char **argv)
 {
-	int rounds = argc > 1 ? atoi(argv[1]) : 1, status = 0;
+	long rounds = argc > 1 ? atol(argv[1]) : 1;
+	int status = 0;
 	pid_t pid;
 
 	if (argc > 1 && !strcmp(argv[1], "unwind"))
 		return unwind();
-	for (int i = 0; i < rounds; i++)
+	for (long i = 0; i < rounds; i++)
 		victim_add(i, i);
 	printf("fact %ld\n", victim_fact(10));
 	printf("tail %d\n", victim_tail(5));
