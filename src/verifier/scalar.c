@@ -244,14 +244,25 @@ static bool learn_bits(struct skep_scalar *s)
 	return true;
 }
 
+static bool same_ranges(const struct skep_scalar *a, const struct skep_scalar *b)
+{
+	return a->umin == b->umin && a->umax == b->umax && a->smin == b->smin &&
+	       a->smax == b->smax && a->u32_min == b->u32_min && a->u32_max == b->u32_max &&
+	       a->s32_min == b->s32_min && a->s32_max == b->s32_max;
+}
+
 bool skep_scalar_sync(struct skep_scalar *s)
 {
-	/* Three rounds carry a fact from any part to any other. */
+	/* Three rounds carry a fact from any part to any other; most often one says it all. */
 	learn_from_bits(s);
 	for (int i = 0; i < 3; i++) {
+		const struct skep_scalar before = *s;
+
 		learn(s);
 		if (empty(s))
 			return false;
+		if (same_ranges(s, &before))
+			break;
 	}
 	if (!learn_bits(s))
 		return false;
