@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,7 +63,7 @@ static const char *victim(const char *kind)
 
 static const char *program(const char *kind, const char *body)
 {
-	char text[8192], name[64];
+	char text[16384], name[64];
 
 	snprintf(text, sizeof(text), "#define VICTIM \"%s\"\n%s%s", victim(kind), head, body);
 	snprintf(name, sizeof(name), "%s.bpf.c", kind);
@@ -204,6 +206,101 @@ static void unwinding(void **state)
 	}
 }
 
+static const char syscalls_body[] =
+	"struct enter { __u64 c; long nr; unsigned long args[6]; };\n"
+	"struct exit { __u64 c; long nr; long ret; };\n"
+	"static int ours(void)\n"
+	"{\n"
+	"	char comm[16], want[] = COMM;\n"
+	"	bpf_get_current_comm(comm, sizeof(comm));\n"
+	"	for (unsigned i = 0; i < sizeof(want); i++)\n"
+	"		if (comm[i] != want[i])\n"
+	"			return 0;\n"
+	"	return 1;\n"
+	"}\n"
+	/* Those whose number does not depend on how threads happen to meet. */
+	"static int steady(long nr)\n"
+	"{\n"
+	"	return nr == 0 || nr == 1 || nr == 3 || nr == 13 || nr == 14 || nr == 56 || nr == "
+	"58 ||\n"
+	"	       nr == 60 || nr == 61 || nr == 110 || nr == 131 || nr == 231 || nr == 234 "
+	"||\n"
+	"	       nr == 257 || nr == 262 || nr == 435;\n"
+	"}\n"
+	"SEC(\"tracepoint/raw_syscalls/sys_enter\") int enter(struct enter *ctx)\n"
+	"{ if (ours() && steady(ctx->nr)) see(1, ctx->nr); return 0; }\n"
+	"SEC(\"tracepoint/raw_syscalls/sys_exit\") int leave(struct exit *ctx)\n"
+	"{ if (ours() && steady(ctx->nr)) see(2, ctx->nr); return 0; }\n"
+	"SEC(\"tracepoint/syscalls/sys_enter_write\") int wr(struct enter *ctx)\n"
+	"{ if (ours()) see(3, ctx->args[2]); return 0; }\n"
+	"SEC(\"tracepoint/syscalls/sys_exit_write\") int wr2(struct exit *ctx)\n"
+	"{ if (ours()) see(4, ctx->ret); return 0; }\n"
+	"SEC(\"tracepoint/syscalls/sys_exit_close\") int cl(struct exit *ctx)\n"
+	"{ if (ours()) see(5, ctx->ret); return 0; }\n"
+	"SEC(\"raw_tp/sys_enter\") int raw(struct bpf_raw_tracepoint_args *ctx)\n"
+	"{\n"
+	"	struct pt_regs *regs = (void *)ctx->args[0];\n"
+	"	long nr = 0, third = 0;\n"
+	"	bpf_probe_read_kernel(&nr, 8, (char *)regs + 120);\n"
+	"	bpf_probe_read_kernel(&third, 8, (char *)regs + 96);\n"
+	"	if (ours() && nr == 1 && ctx->args[1] == 1) see(6, third);\n"
+	"	return 0;\n"
+	"}\n"
+	"SEC(\"tracepoint/syscalls/sys_enter_openat\") int op(struct enter *ctx)\n"
+	"{\n"
+	"	char s[16] = \"\";\n"
+	"	if (!ours()) return 0;\n"
+	"	bpf_probe_read_user_str(s, sizeof(s), (void *)ctx->args[1]);\n"
+	"	see(7, s[1] | s[5] << 8 | s[8] << 16);\n"
+	"	return 0;\n"
+	"}\n";
+
+/* System calls as the kernel's tracepoints see them: from all kinds of places and children. */
+static void syscalls(void **state)
+{
+	static const char *const kinds[] = {"pie", "static"};
+	static uint64_t seen[2][1024][2];
+
+	for (int i = 0; i < 2; i++) {
+		size_t n[2] = {0, 0};
+		char body[8192];
+		const char *prog;
+
+		snprintf(body, sizeof(body), "#define COMM \"%s\"\n%s", kinds[i], syscalls_body);
+		prog = program(kinds[i], body);
+		for (int k = 0; k < (cmd_kernel() ? 2 : 1); k++) {
+			const struct cmd_result *r =
+				skep_cmd("trace --json -m seen --runtime %s %s -- %s calls",
+					 k ? "kernel" : "user", prog, victim(kinds[i]));
+
+			if (r->status != 5 || r->err[0])
+				print_error("%s\n", r->err);
+			assert_int_equal(r->status, 5);
+			assert_memory_equal(r->out, "calls 136\n", 10);
+			assert_string_equal(r->err, "");
+			n[k] = gather(result(r), seen[k], 1024);
+			assert_true(n[k] > 20);
+			ran++;
+		}
+		for (size_t k = 0; n[1] && (k < n[0] || k < n[1]); k++) {
+			bool here = k < n[0], there = k < n[1];
+
+			if (!here || !there || seen[0][k][0] != seen[1][k][0] ||
+			    seen[0][k][1] != seen[1][k][1])
+				print_error("%s: %llx %llu here, %llx %llu in the kernel\n",
+					    kinds[i], here ? (unsigned long long)seen[0][k][0] : 0,
+					    here ? (unsigned long long)seen[0][k][1] : 0,
+					    there ? (unsigned long long)seen[1][k][0] : 0,
+					    there ? (unsigned long long)seen[1][k][1] : 0);
+			compared++;
+		}
+		if (n[1]) {
+			assert_int_equal(n[0], n[1]);
+			assert_memory_equal(seen[0], seen[1], n[0] * sizeof(seen[0][0]));
+		}
+	}
+}
+
 /* Functions of libraries, from the first call on, in all processes of a tree. */
 static void shell(void **state)
 {
@@ -263,6 +360,15 @@ static void running(void **state)
 	waitpid(pid, &status, 0);
 }
 
+/* libbpf looks tracepoints up in tracefs, which need not be mounted: here, for nobody else. */
+static int setup(void **state)
+{
+	if (cmd_kernel() && access("/sys/kernel/tracing/events", F_OK) && !unshare(CLONE_NEWNS) &&
+	    !mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
+	return 0;
+}
+
 static int done(void **state)
 {
 	printf("ran: trace-runs %d\n", ran);
@@ -277,10 +383,10 @@ static int done(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pie),   cmocka_unit_test(nopie),   cmocka_unit_test(statics),
-		cmocka_unit_test(cet),   cmocka_unit_test(refused), cmocka_unit_test(unwinding),
-		cmocka_unit_test(shell), cmocka_unit_test(running),
+		cmocka_unit_test(pie),      cmocka_unit_test(nopie),   cmocka_unit_test(statics),
+		cmocka_unit_test(cet),      cmocka_unit_test(refused), cmocka_unit_test(unwinding),
+		cmocka_unit_test(syscalls), cmocka_unit_test(shell),   cmocka_unit_test(running),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, done);
+	return cmocka_run_group_tests(tests, setup, done);
 }

@@ -23,6 +23,8 @@ static const struct {
 	{"agent_return_here", offsetof(struct blob, return_here)},
 	{"agent_remote_call", offsetof(struct blob, remote_call)},
 	{"agent_remote_syscall", offsetof(struct blob, remote_syscall)},
+	{"agent_enter_syscall", offsetof(struct blob, enter_syscall)},
+	{"agent_gate", offsetof(struct blob, gate)},
 	{"agent_init", offsetof(struct blob, init)},
 	{"agent_sync", offsetof(struct blob, sync)},
 	{"agent_restore_returns", offsetof(struct blob, restore_returns)},

@@ -9,6 +9,7 @@
 /* Offsets from where the image is put. */
 struct blob {
 	uint64_t enter_func, enter_probe, return_here, remote_call, remote_syscall;
+	uint64_t enter_syscall, gate;
 	uint64_t init, sync, restore_returns, busy, areas;
 	size_t size; /* of its memory, whole pages */
 	struct {

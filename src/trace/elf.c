@@ -487,3 +487,19 @@ int trace_elf_around(const struct trace_elf *elf, uint64_t offset, struct trace_
 	out->addr = trace_elf_addr(elf, out->offset);
 	return 0;
 }
+
+int trace_elf_text(const struct trace_elf *elf, struct trace_func *out)
+{
+	/* From the first executable section to the last one's end: they lie side by side. */
+	for (uint32_t i = 0; i < elf->nph; i++) {
+		const Elf64_Phdr *p = &elf->ph[i];
+
+		if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) ||
+		    !inside(elf, p->p_offset, p->p_filesz))
+			continue;
+		*out = (struct trace_func){
+			.name = "", .offset = p->p_offset, .addr = p->p_vaddr, .room = p->p_filesz};
+		return 0;
+	}
+	return -ENOENT;
+}

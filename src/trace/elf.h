@@ -45,6 +45,8 @@ int trace_elf_match(const struct trace_elf *elf, const char *pattern,
 		    int (*fn)(void *arg, const struct trace_func *f), void *arg);
 /* The function around a file offset; without symbols the executable section around it (size 0). */
 int trace_elf_around(const struct trace_elf *elf, uint64_t offset, struct trace_func *out);
+/* The section .text, or the executable segment: offset, addr and room. */
+int trace_elf_text(const struct trace_elf *elf, struct trace_func *out);
 /* Value of a symbol of any kind, 0: none. */
 uint64_t trace_elf_symbol(const struct trace_elf *elf, const char *name);
 

@@ -13,22 +13,39 @@
 
 #include "trace/filter.h"
 
-int trace_filter_install(void)
+#define DATA(f)  ((uint32_t)offsetof(struct seccomp_data, f))
+#define LOAD(f)  BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(f))
+#define IF_EQ(k) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (k), 0, 1)
+#define RET(k)   BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_##k)
+
+int trace_filter_install(uint64_t agent, uint32_t size)
 {
-#define DATA(f) ((uint32_t)offsetof(struct seccomp_data, f))
+	/* The agent does not cross a boundary of 4 GiB. */
 	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(arch)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 8),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execve, 7, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_execveat, 6, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 4),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(args[2])),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 2),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(args[3])),
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_ANONYMOUS, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+		LOAD(arch),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+		RET(ALLOW),
+		LOAD(nr),
+		IF_EQ(SYS_execve),
+		RET(USER_NOTIF),
+		IF_EQ(SYS_execveat),
+		RET(USER_NOTIF),
+		/* Unwinders know its code by its bytes: it stays as it is, see docs/tracing.md. */
+		IF_EQ(SYS_rt_sigreturn),
+		RET(ALLOW),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 5),
+		LOAD(args[2]),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 3),
+		LOAD(args[3]),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_ANONYMOUS, 1, 0),
+		RET(USER_NOTIF),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(instruction_pointer) + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(agent >> 32), 0, 4),
+		LOAD(instruction_pointer),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)agent, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)agent + size, 1, 0),
+		RET(ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, size ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
 	long fd;

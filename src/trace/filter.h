@@ -2,7 +2,10 @@
 #ifndef SKEP_TRACE_FILTER_H
 #define SKEP_TRACE_FILTER_H
 
-/* Installs the filter in this process: its listener, or -errno. */
-int trace_filter_install(void);
+#include <stdint.h>
+
+/* Installs the filter in this process: its listener, or -errno. With size, the supervisor is asked about
+ * every system call that does not come from [agent, agent + size). */
+int trace_filter_install(uint64_t agent, uint32_t size);
 
 #endif

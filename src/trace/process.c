@@ -24,8 +24,6 @@
 #define DIR_MAGIC  0x736b65702d646972ull
 #define DIR_SIZE   ((sizeof(struct dir) + 4095) & ~4095ull)
 #define STACK_SIZE (64u << 10)
-#define ARENA_SIZE (256u << 10)
-#define MAX_CODE   (64u << 20) /* longest piece of code that is read */
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -43,7 +41,7 @@ int process_has_agent(struct skep_trace *t, pid_t pid)
 	return remote_maps(pid, is_dir, &t->dir);
 }
 
-static int read_dir(struct skep_trace *t, struct remote *r, struct dir *dir)
+int dir_read(struct skep_trace *t, struct remote *r, struct dir *dir)
 {
 	size_t head = offsetof(struct dir, patches);
 	int err = remote_read(r, t->dir, dir, head);
@@ -55,18 +53,12 @@ static int read_dir(struct skep_trace *t, struct remote *r, struct dir *dir)
 	return remote_read(r, t->dir + head, dir->patches, dir->npatches * sizeof(dir->patches[0]));
 }
 
-static int write_head(struct skep_trace *t, struct remote *r, const struct dir *dir)
+int dir_write_head(struct skep_trace *t, struct remote *r, const struct dir *dir)
 {
 	return remote_write(r, t->dir, dir, offsetof(struct dir, patches));
 }
 
 /* ---- Patching ---- */
-
-/* A file's executable mapping in the process. */
-struct module {
-	struct trace_elf *elf;
-	uint64_t start, end, offset;
-};
 
 struct modules {
 	struct skep_trace *t;
@@ -94,183 +86,23 @@ static bool is_file(const struct trace_elf *elf, pid_t pid, const struct remote_
 static int add_module(void *arg, const struct remote_map *m)
 {
 	struct modules *all = arg;
+	struct module mod = {NULL, syscalls_file(all->t, m->dev, m->ino), m->start, m->end,
+			     m->offset};
+	struct module *grown;
 
 	if (m->perms[2] != 'x' || !m->ino)
 		return 0;
-	for (size_t i = 0; i < all->t->nelfs; i++) {
-		struct module *grown;
-
-		if (!is_file(all->t->elfs[i], all->pid, m))
-			continue;
-		grown = realloc(all->m, (all->n + 1) * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		all->m = grown;
-		grown[all->n++] = (struct module){all->t->elfs[i], m->start, m->end, m->offset};
-	}
-	return 0;
-}
-
-/* Room for size bytes in an arena within reach of the module. */
-static uint64_t allocate(struct skep_trace *t, struct remote *r, struct dir *dir,
-			 const struct module *m, size_t size)
-{
-	uint64_t at;
-	long got;
-
-	size = (size + 15) & ~15ul;
-	for (uint32_t i = 0; i < dir->narenas; i++) {
-		uint64_t base = dir->arenas[i].base, end = base + ARENA_SIZE;
-		uint64_t lo = base < m->start ? base : m->start, hi = end > m->end ? end : m->end;
-
-		if (hi - lo < 0x7ff00000ull && dir->arenas[i].size - dir->arenas[i].used >= size) {
-			at = base + dir->arenas[i].used;
-			dir->arenas[i].used += size;
-			return at;
-		}
-	}
-	if (dir->narenas == DIR_ARENAS)
+	for (size_t i = 0; i < all->t->nelfs && !mod.elf; i++)
+		if (is_file(all->t->elfs[i], all->pid, m))
+			mod.elf = all->t->elfs[i];
+	if (!mod.elf && !mod.known)
 		return 0;
-	at = remote_room(r->pid, m->start, m->end, ARENA_SIZE);
-	if (!at)
-		return 0;
-	got = remote_syscall(r, SYS_mmap, at, ARENA_SIZE, PROT_READ | PROT_EXEC,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
-	if ((uint64_t)got != at)
-		return 0;
-	dir->arenas[dir->narenas].base = at;
-	dir->arenas[dir->narenas].size = ARENA_SIZE;
-	dir->arenas[dir->narenas++].used = size;
-	return at;
-}
-
-static int refuse(struct skep_trace *t, const struct point *p, int err, const char *why)
-{
-	trace_notice(t, "%s: %s+0x%llx can't be patched: %s", trace_elf_path(p->elf),
-		     p->func.name[0] ? p->func.name : "(no symbol)",
-		     (unsigned long long)(p->offset - p->func.offset), why ? why : strerror(-err));
-	return err;
-}
-
-static int move_point(struct remote *r, const struct point *p, uint64_t bias, uint64_t to,
-		      struct x86_moved *m, const char **why)
-{
-	uint64_t addr = p->offset + bias, start = p->func.offset + bias;
-	size_t len = p->func.size ? p->func.size : p->func.room;
-	size_t room = p->func.room > len ? p->func.room : len;
-	bool entry = p->offset == p->func.offset;
-	struct x86_code code;
-	uint8_t *bytes;
-	int err;
-
-	*why = NULL;
-	if (room > MAX_CODE)
-		return -E2BIG;
-	bytes = malloc(room);
-	if (!bytes)
+	grown = realloc(all->m, (all->n + 1) * sizeof(*grown));
+	if (!grown)
 		return -ENOMEM;
-	err = remote_read(r, start, bytes, room);
-	code = (struct x86_code){
-		.bytes = bytes, .addr = start, .len = len, .room = room, .whole = true};
-	if (!err && !entry && p->func.size && !x86_is_boundary(&code, addr)) {
-		*why = "no instruction begins there";
-		err = -EINVAL;
-	}
-	if (!err)
-		err = x86_move(m, &code, addr, to, X86_JUMP, why);
-	if (!err && !entry && m->n > 1 && x86_jumps_by_table(&code)) {
-		*why = "the function jumps by a table, perhaps to among the bytes to move";
-		err = -ENOTSUP;
-	}
-	free(bytes);
-	return err;
-}
-
-static void shift_threads(struct remote *r, const struct x86_moved *m, uint64_t to)
-{
-	for (size_t i = 0; i < r->nthreads; i++) {
-		uint64_t pc = x86_moved_pc(m, r->threads[i].regs.rip, to);
-
-		if (pc) {
-			r->threads[i].regs.rip = pc;
-			r->threads[i].changed = true;
-		}
-	}
-}
-
-static int overlaps(const struct dir *dir, uint64_t addr, uint32_t len)
-{
-	for (uint32_t i = 0; i < dir->npatches; i++)
-		if (addr < dir->patches[i].addr + dir->patches[i].len &&
-		    dir->patches[i].addr < addr + len)
-			return 1;
+	all->m = grown;
+	grown[all->n++] = mod;
 	return 0;
-}
-
-static int patch(struct skep_trace *t, struct remote *r, struct dir *dir, const struct module *m,
-		 const struct point *p)
-{
-	uint64_t bias = m->start - m->offset, addr = p->offset + bias, at, code, to;
-	const struct blob *blob = blob_get();
-	struct agent_site site = {.ip = addr,
-				  .func = p->func.name[0] ? p->func.offset + bias : addr,
-				  .nentry = p->nentry,
-				  .nreturn = p->nreturn,
-				  .flags = p->flags};
-	uint8_t stub[sizeof(site) + X86_STUB_HEAD + X86_STUB_CALL + X86_MAX_OUT];
-	bool entry = p->offset == p->func.offset && p->func.name[0];
-	struct dir_patch *d = &dir->patches[dir->npatches];
-	struct x86_moved moved;
-	const char *why = NULL;
-	uint32_t len;
-	int err;
-
-	for (uint32_t i = 0; i < dir->npatches; i++)
-		if (dir->patches[i].addr == addr)
-			return 0;
-	if (dir->npatches == DIR_PATCHES)
-		return refuse(t, p, -ENOSPC, "too many places");
-	at = allocate(t, r, dir, m, sizeof(stub));
-	if (!at)
-		return refuse(t, p, -ENOMEM, "no room within 2 GiB of it");
-	code = at + sizeof(site) + X86_STUB_HEAD;
-	to = code + X86_STUB_CALL;
-	err = move_point(r, p, bias, to, &moved, &why);
-	if (!err && overlaps(dir, addr, moved.len)) {
-		why = "another probe is among the bytes to move";
-		err = -EBUSY;
-	}
-	if (!err && moved.n > sizeof(d->at))
-		err = -E2BIG;
-	if (err)
-		return refuse(t, p, err, why);
-	site.resume = to;
-	memcpy(site.links, p->links, sizeof(site.links));
-	memcpy(stub, &site, sizeof(site));
-	err = x86_stub(stub + sizeof(site), sizeof(stub) - sizeof(site), at,
-		       dir->agent + (entry ? blob->enter_func : blob->enter_probe), &moved, &len);
-	if (err)
-		return refuse(t, p, err, NULL);
-	*d = (struct dir_patch){.addr = addr, .stub = code, .len = moved.len, .moved = moved.n};
-	memcpy(d->at, moved.at, sizeof(d->at));
-	memcpy(d->to, moved.to, sizeof(d->to));
-	x86_jump_to(d->now, addr, code);
-	err = remote_read(r, addr, d->orig, moved.len);
-	if (!err)
-		err = remote_write(r, at, stub, sizeof(site) + len);
-	/* Noted before it is done: whoever finds it undone restores what was there. */
-	if (!err)
-		err = remote_write(r, t->dir + ((uint8_t *)d - (uint8_t *)dir), d, sizeof(*d));
-	if (!err) {
-		dir->npatches++;
-		err = write_head(t, r, dir);
-	}
-	if (!err)
-		err = remote_write(r, addr, d->now, X86_JUMP);
-	if (err)
-		return refuse(t, p, err, NULL);
-	shift_threads(r, &moved, to);
-	return 1;
 }
 
 static int update(struct skep_trace *t, struct remote *r, struct dir *dir)
@@ -278,15 +110,19 @@ static int update(struct skep_trace *t, struct remote *r, struct dir *dir)
 	struct modules all = {.t = t, .pid = r->pid};
 	int err = remote_maps(r->pid, add_module, &all), n = 0;
 
-	for (size_t i = 0; i < all.n && !err; i++)
+	for (size_t i = 0; i < all.n && !err; i++) {
 		for (size_t k = 0; k < t->npoints; k++) {
 			const struct point *p = &t->points[k];
 			const struct module *m = &all.m[i];
 
 			if (p->elf == m->elf && p->offset >= m->offset &&
-			    p->offset - m->offset < m->end - m->start && patch(t, r, dir, m, p) > 0)
+			    p->offset - m->offset < m->end - m->start &&
+			    patch_point(t, r, dir, m, p) > 0)
 				n++;
 		}
+		if (all.m[i].known)
+			syscalls_patch(t, r, dir, &all.m[i]);
+	}
 	free(all.m);
 	return err ? err : n;
 }
@@ -294,7 +130,7 @@ static int update(struct skep_trace *t, struct remote *r, struct dir *dir)
 int process_update(struct skep_trace *t, struct remote *r)
 {
 	struct dir *dir = calloc(1, sizeof(*dir));
-	int err = dir ? read_dir(t, r, dir) : -ENOMEM;
+	int err = dir ? dir_read(t, r, dir) : -ENOMEM;
 
 	if (!err) {
 		r->scratch = dir->agent + blob_get()->remote_syscall;
@@ -318,6 +154,9 @@ bool process_wants_file(struct skep_trace *t, pid_t pid, int fd)
 		if (ino == st.st_ino && dev == st.st_dev)
 			return true;
 	}
+	for (size_t i = 0; i < t->nfiles; i++)
+		if (t->files[i].ino == st.st_ino)
+			return true;
 	return false;
 }
 
@@ -347,14 +186,17 @@ static long map_at(struct remote *r, uint64_t at, uint64_t size, int flags)
 			      (uint64_t)(MAP_PRIVATE | MAP_ANONYMOUS | flags), (uint64_t)-1, 0);
 }
 
-static int load_agent(struct remote *r, const struct blob *blob, struct dir *dir)
+static int load_agent(struct skep_trace *t, struct remote *r, const struct blob *blob,
+		      struct dir *dir)
 {
-	long base = map_at(r, 0, blob->size + STACK_SIZE, 0);
+	long base = map_at(r, t->dir + DIR_AGENT, blob->size + STACK_SIZE, MAP_FIXED_NOREPLACE);
 	uint8_t *image;
 	int err;
 
 	if (base < 0 && base > -4096)
 		return (int)base;
+	if ((uint64_t)base != t->dir + DIR_AGENT)
+		return -EEXIST;
 	dir->agent = (uint64_t)base;
 	dir->agent_size = blob->size + STACK_SIZE;
 	dir->stack = dir->agent + dir->agent_size;
@@ -419,11 +261,11 @@ int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err
 				 (int)r->pid, got < 0 ? strerror((int)-got) : "taken");
 	}
 	dir->magic = DIR_MAGIC;
-	e = load_agent(r, blob, dir);
+	e = load_agent(t, r, blob, dir);
 	if (!e)
 		e = start_agent(t, r, blob, dir);
 	if (!e)
-		e = write_head(t, r, dir);
+		e = dir_write_head(t, r, dir);
 	if (e) {
 		unload(t, r, dir);
 		free(dir);
@@ -432,33 +274,53 @@ int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err
 	}
 	t->entered++;
 	e = update(t, r, dir);
-	write_head(t, r, dir);
+	dir_write_head(t, r, dir);
 	free(dir);
 	return e < 0 ? skep_fail(err, e, NULL, "process %d: %s", (int)r->pid, strerror(-e)) : e;
 }
 
 /* ---- Leaving ---- */
 
-/* A thread that stands in a trampoline goes on where it came from: false if it can't. */
-static bool move_back(struct remote_thread *th, const struct dir *dir)
+/* A thread that stands in a trampoline, or in a system call that the agent made for it, goes on where it came
+ * from: false if it can't. */
+static bool move_back(struct remote *r, struct remote_thread *th, const struct dir *dir)
 {
-	uint64_t pc = th->regs.rip;
+	uint64_t pc = th->regs.rip, frame[7];
 
+	if (pc == dir->agent + blob_get()->gate + 2) {
+		/* orig_ax, ip, cs, flags, sp, ss, the trampoline's address */
+		if (remote_read(r, th->regs.rsp, frame, sizeof(frame)))
+			return false;
+		th->regs.rip = frame[1];
+		th->regs.rsp = frame[4];
+		th->changed = true;
+		return true;
+	}
 	for (uint32_t i = 0; i < dir->npatches; i++) {
 		const struct dir_patch *d = &dir->patches[i];
+		uint64_t to = d->stub + X86_STUB_CALL + (d->syscall ? X86_STUB_RAW : 0);
 
-		if (pc < d->stub || pc >= d->stub + X86_STUB_CALL + X86_MAX_OUT)
+		if (pc < d->stub || pc >= to + X86_MAX_OUT)
 			continue;
 		if (pc < d->stub + X86_STUB_CALL) {
+			/* Behind a system call's entry it has been made. */
+			if (d->syscall && pc >= d->stub + X86_STUB_CALL - 8)
+				th->regs.rip = d->addr + 2;
+			else
+				th->regs.rip = d->addr;
 			/* Before or after the call, the stack pointer is 128 bytes lower. */
 			if (pc != d->stub)
 				th->regs.rsp += 128;
-			th->regs.rip = d->addr;
+			th->changed = true;
+			return true;
+		}
+		if (d->syscall && pc < to) {
+			th->regs.rip = d->addr + (pc == to - 2 ? 0 : 2);
 			th->changed = true;
 			return true;
 		}
 		for (uint32_t k = 0; k < d->moved; k++)
-			if (pc == d->stub + X86_STUB_CALL + d->to[k]) {
+			if (pc == to + d->to[k]) {
 				th->regs.rip = d->addr + d->at[k];
 				th->changed = true;
 				return true;
@@ -504,7 +366,7 @@ void process_leave(struct skep_trace *t, struct remote *r)
 	struct dir *dir = calloc(1, sizeof(*dir));
 	bool clear = true;
 
-	if (!dir || read_dir(t, r, dir)) {
+	if (!dir || dir_read(t, r, dir)) {
 		free(dir);
 		return;
 	}
@@ -519,13 +381,17 @@ void process_leave(struct skep_trace *t, struct remote *r)
 		uint8_t now[X86_JUMP];
 
 		/* Somebody else's patch over ours leads through our trampoline: that stays. */
+		if (!d->len)
+			continue;
 		if (remote_read(r, d->addr, now, sizeof(now)) ||
 		    memcmp(now, d->now, sizeof(now)) != 0 ||
 		    remote_write(r, d->addr, d->orig, X86_JUMP))
 			clear = false;
 	}
 	for (size_t i = 0; i < r->nthreads; i++)
-		if (inside(dir, r->threads[i].regs.rip) && !move_back(&r->threads[i], dir))
+		if (r->threads[i].parked)
+			clear = false;
+		else if (inside(dir, r->threads[i].regs.rip) && !move_back(r, &r->threads[i], dir))
 			clear = false;
 	if (clear)
 		unmap_all(t, r, dir);
@@ -541,7 +407,7 @@ void process_leave_all(struct skep_trace *t)
 		return;
 	while ((e = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(e->d_name);
-		struct remote r = {0};
+		struct remote r = {.late = &t->late};
 		int err;
 
 		if (pid <= 0 || pid == getpid() || process_has_agent(t, pid) <= 0)

@@ -158,6 +158,97 @@ static int wait_stop(pid_t tid, int *status, uint64_t limit, struct remote *r)
 	}
 }
 
+/* ---- Parked threads ---- */
+
+#define PARK_AFTER 3000000ull /* ns */
+
+static int find_late(const struct remote_late *late, pid_t tid)
+{
+	for (unsigned i = 0; late && i < late->n; i++)
+		if (late->tid[i] == tid)
+			return (int)i;
+	return -1;
+}
+
+static void add_late(struct remote_late *late, pid_t tid)
+{
+	if (late && find_late(late, tid) < 0 && late->n < REMOTE_LATE)
+		late->tid[late->n++] = tid;
+}
+
+void remote_late_poll(struct remote_late *late)
+{
+	for (unsigned i = 0; i < late->n;) {
+		pid_t tid = late->tid[i];
+		int status;
+		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
+
+		if (!got) {
+			i++;
+			continue;
+		}
+		if (got == tid && WIFSTOPPED(status))
+			ptrace(PTRACE_DETACH, tid, NULL,
+			       (void *)(uintptr_t)(EVENT(status) ? 0 : WSTOPSIG(status)));
+		late->tid[i] = late->tid[--late->n];
+	}
+}
+
+/* Its program counter, of a thread that waits in the kernel: 0, not known. */
+static uint64_t rip_of(pid_t pid, pid_t tid)
+{
+	unsigned long long rip = 0;
+	char path[64], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", (int)pid, (int)tid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fgets(line, sizeof(line), f)) {
+		char *last = strrchr(line, ' ');
+
+		rip = last ? strtoull(last + 1, NULL, 16) : 0;
+	}
+	fclose(f);
+	return rip;
+}
+
+static bool uninterruptible(pid_t pid, pid_t tid)
+{
+	char path[64], line[512], *p;
+	bool is = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	if (fgets(line, sizeof(line), f)) {
+		p = strrchr(line, ')');
+		is = p && p[1] == ' ' && p[2] == 'D';
+	}
+	fclose(f);
+	return is;
+}
+
+/* 0: it has stopped; 1: it is parked; -errno. */
+static int wait_stop_or_park(struct remote *r, pid_t tid, int *status)
+{
+	uint64_t start = skep_clock_mono();
+	int err;
+
+	for (;;) {
+		err = wait_stop(tid, status, PARK_AFTER, NULL);
+		if (err != -ETIMEDOUT)
+			return err;
+		if (r->late && uninterruptible(r->pid, tid))
+			return 1;
+		if (skep_clock_mono() - start > STOP_LIMIT)
+			return err;
+	}
+}
+
 static int stop_thread(struct remote *r, pid_t tid)
 {
 	struct remote_thread *t, *grown;
@@ -170,15 +261,26 @@ static int stop_thread(struct remote *r, pid_t tid)
 	if (!grown)
 		return -ENOMEM;
 	r->threads = grown;
-	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL))
+	if (find_late(r->late, tid) < 0 && ptrace(PTRACE_SEIZE, tid, NULL, NULL))
 		return errno == EPERM && remote_status(tid, "TracerPid", 10) > 0 ? -EBUSY : -errno;
 	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
 		return -errno;
-	err = wait_stop(tid, &status, STOP_LIMIT, NULL);
-	if (err)
+	err = wait_stop_or_park(r, tid, &status);
+	if (err < 0) {
+		if (err == -ETIMEDOUT)
+			add_late(r->late, tid);
 		return err;
+	}
 	t = &r->threads[r->nthreads++];
-	*t = (struct remote_thread){.tid = tid};
+	*t = (struct remote_thread){.tid = tid, .parked = err == 1};
+	if (t->parked) {
+		add_late(r->late, tid);
+		t->regs.rip = rip_of(r->pid, tid);
+		return 1;
+	}
+	err = find_late(r->late, tid);
+	if (err >= 0)
+		r->late->tid[err] = r->late->tid[--r->late->n];
 	if (EVENT(status) != PTRACE_EVENT_STOP)
 		t->signal = WSTOPSIG(status);
 	if (ptrace(PTRACE_GETREGS, tid, NULL, &t->regs))
@@ -198,12 +300,14 @@ static int open_mem(struct remote *r)
 int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 {
 	void (*idle)(void *arg, pid_t t) = r->idle;
+	struct remote_late *late = r->late;
 	void *idle_arg = r->idle_arg;
 	bool more = true;
 	char path[40];
 	int err = 0;
 
-	*r = (struct remote){.pid = pid, .mem = -1, .idle = idle, .idle_arg = idle_arg};
+	*r = (struct remote){
+		.pid = pid, .mem = -1, .idle = idle, .idle_arg = idle_arg, .late = late};
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	/* Until a look at all threads finds no new one: running ones may make more. */
 	while (more && !err) {
@@ -235,8 +339,12 @@ int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 	if (!err)
 		err = open_mem(r);
 	for (size_t i = 0; i < r->nthreads; i++)
-		if (r->threads[i].tid == (tid ? tid : pid))
+		if (!r->threads[i].parked &&
+		    (r->threads[i].tid == (tid ? tid : pid) || r->threads[r->worker].parked))
 			r->worker = i;
+	/* Nobody is there to do what is asked. */
+	if (!err && r->threads[r->worker].parked)
+		err = -EAGAIN;
 	if (err)
 		remote_resume(r);
 	return err;
@@ -265,6 +373,8 @@ void remote_resume(struct remote *r)
 	for (size_t i = 0; i < r->nthreads; i++) {
 		struct remote_thread *t = &r->threads[i];
 
+		if (t->parked)
+			continue;
 		if (t->changed)
 			ptrace(PTRACE_SETREGS, t->tid, NULL, &t->regs);
 		ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(uintptr_t)t->signal);

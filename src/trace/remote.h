@@ -17,7 +17,18 @@ struct remote_thread {
 	struct user_regs_struct regs; /* as it stopped */
 	bool changed; /* regs are to be written back */
 	int signal; /* it stopped on its way to this signal: 0 or the number */
+	/* In the middle of a call that nothing interrupts (vfork): it will stop before it runs its
+	 * own code again. Its registers are not known, but for rip. */
+	bool parked;
 };
+
+/* Threads that were parked when their process was let go: they stop later, and go on then. */
+#define REMOTE_LATE 256
+struct remote_late {
+	pid_t tid[REMOTE_LATE];
+	unsigned n;
+};
+void remote_late_poll(struct remote_late *late);
 
 struct remote {
 	pid_t pid; /* the thread group */
@@ -26,6 +37,7 @@ struct remote {
 	size_t nthreads;
 	size_t worker; /* number of the thread that runs what is asked */
 	uint64_t scratch; /* `syscall; int3` there, 0: to be written over the worker's code */
+	struct remote_late *late;
 	/* While something runs in it: called now and then; a filter may have stopped the worker. */
 	void (*idle)(void *arg, pid_t tid);
 	void *idle_arg;

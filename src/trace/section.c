@@ -57,16 +57,43 @@ static int attach_uprobe(struct skep_trace *t, int prog_fd, const char *rest, in
 	return e;
 }
 
+/* flags: the kind of link. What follows the prefix is the call's name, or nothing. */
+static int attach_syscall(struct skep_trace *t, int prog_fd, const char *rest, int flags,
+			  struct skep_error *err)
+{
+	return skep_trace_syscall(t, prog_fd, rest[0] ? rest : NULL, (uint32_t)flags, 0, err);
+}
+
 static const struct {
 	const char *prefix;
 	int (*attach)(struct skep_trace *t, int prog_fd, const char *rest, int flags,
 		      struct skep_error *err);
 	int flags;
 } sections[] = {
-	{"uprobe/", attach_uprobe, 0},          {"uprobe.s/", attach_uprobe, 0},
-	{"uretprobe/", attach_uprobe, 1},       {"uretprobe.s/", attach_uprobe, 1},
-	{"uprobe.multi/", attach_uprobe, 2},    {"uprobe.multi.s/", attach_uprobe, 2},
-	{"uretprobe.multi/", attach_uprobe, 3}, {"uretprobe.multi.s/", attach_uprobe, 3},
+	{"uprobe/", attach_uprobe, 0},
+	{"uprobe.s/", attach_uprobe, 0},
+	{"uretprobe/", attach_uprobe, 1},
+	{"uretprobe.s/", attach_uprobe, 1},
+	{"uprobe.multi/", attach_uprobe, 2},
+	{"uprobe.multi.s/", attach_uprobe, 2},
+	{"tracepoint/syscalls/sys_enter_", attach_syscall, AGENT_SYS_ENTER_TP},
+	{"tracepoint/syscalls/sys_exit_", attach_syscall, AGENT_SYS_EXIT_TP},
+	{"tracepoint/raw_syscalls/sys_enter", attach_syscall, AGENT_SYS_ENTER_TP},
+	{"tracepoint/raw_syscalls/sys_exit", attach_syscall, AGENT_SYS_EXIT_TP},
+	{"tp/syscalls/sys_enter_", attach_syscall, AGENT_SYS_ENTER_TP},
+	{"tp/syscalls/sys_exit_", attach_syscall, AGENT_SYS_EXIT_TP},
+	{"tp/raw_syscalls/sys_enter", attach_syscall, AGENT_SYS_ENTER_TP},
+	{"tp/raw_syscalls/sys_exit", attach_syscall, AGENT_SYS_EXIT_TP},
+	{"raw_tp/sys_enter", attach_syscall, AGENT_RAW_ENTER},
+	{"raw_tp/sys_exit", attach_syscall, AGENT_RAW_EXIT},
+	{"raw_tracepoint/sys_enter", attach_syscall, AGENT_RAW_ENTER},
+	{"raw_tracepoint/sys_exit", attach_syscall, AGENT_RAW_EXIT},
+	{"ksyscall/", attach_syscall, AGENT_KSYSCALL},
+	{"kretsyscall/", attach_syscall, AGENT_KRETSYSCALL},
+	{"kprobe/__x64_sys_", attach_syscall, AGENT_KSYSCALL},
+	{"kretprobe/__x64_sys_", attach_syscall, AGENT_KRETSYSCALL},
+	{"uretprobe.multi/", attach_uprobe, 3},
+	{"uretprobe.multi.s/", attach_uprobe, 3},
 };
 
 int skep_trace_section(struct skep_trace *t, int prog_fd, const char *section,

@@ -198,8 +198,9 @@ int skep_trace_open(struct skep_trace **out, struct skep *skep, const struct ske
 	if (opts)
 		t->opts = *opts;
 	t->listener = -1;
-	/* Where nothing else is: above programs, below what mmap hands out. */
-	t->dir = 0x200000000000ull + ((skep_random() & 0xfffffff) << 16);
+	/* Where nothing else is: above programs, below what mmap hands out. With the agent behind
+	 * it, no boundary of 4 GiB is crossed. */
+	t->dir = 0x200000000000ull + ((skep_random() & 0x7ffff) << 25);
 	e = skep_seg_create(&t->seg, "skep-trace", AGENT_CTL_SIZE);
 	if (!e)
 		e = skep_seg_reserve(&t->seg, 0, sizeof(*t->ctl));
@@ -246,6 +247,7 @@ void skep_trace_close(struct skep_trace *t)
 	for (size_t i = 0; i < t->nelfs; i++)
 		trace_elf_close(t->elfs[i]);
 	free(t->elfs);
+	syscalls_close(t);
 	free(t->points);
 	skep_seg_close(&t->seg);
 	free(t);

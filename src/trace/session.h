@@ -8,6 +8,7 @@
 #include "trace/elf.h"
 #include "trace/remote.h"
 #include "trace/trace.h"
+#include "trace/x86.h"
 
 /* A place in a file where programs are attached. */
 struct point {
@@ -23,11 +24,13 @@ struct point {
  * What every traced process has at the same address (trace->dir): where the agent is, and what
  * was changed. So whoever finds a process, also one that was forked unseen, can undo it all.
  */
+#define DIR_AGENT   (16ull << 20) /* the agent's image is so far behind the directory */
 #define DIR_ARENAS  64
 #define DIR_PATCHES 8192
 struct dir_patch {
 	uint64_t addr, stub; /* stub: of its code */
-	uint32_t len; /* bytes replaced */
+	uint32_t len; /* bytes replaced; 0: none, threads are led to the trampoline */
+	bool syscall; /* addr is a system call instruction */
 	uint32_t moved; /* instructions */
 	uint8_t orig[24], now[8];
 	uint8_t at[12], to[12]; /* of the moved instructions: offsets there and behind the call */
@@ -43,6 +46,15 @@ struct dir {
 	struct dir_patch patches[DIR_PATCHES];
 };
 
+/* A file whose system call instructions were met. */
+struct known_file {
+	uint64_t dev, ino; /* as maps shows them */
+	struct trace_elf *elf; /* NULL: can't be read */
+	struct x86_targets targets; /* of its branches, as file offsets */
+	size_t nsites;
+	uint64_t *sites; /* file offsets */
+};
+
 struct skep_trace {
 	struct skep *skep;
 	struct skep_trace_opts opts;
@@ -55,9 +67,13 @@ struct skep_trace {
 	size_t nelfs;
 	struct point *points;
 	size_t npoints;
+	bool syscalls; /* programs are attached to system calls */
+	struct known_file *files;
+	size_t nfiles;
 	bool unwinders; /* there are points at them */
 	uint64_t dir; /* address of struct dir in traced processes */
 	unsigned entered;
+	struct remote_late late;
 	/* The started command. */
 	pid_t child;
 	int listener; /* its filter's, -1: none */
@@ -69,6 +85,7 @@ struct skep_trace {
 	struct waiting *waiting;
 	struct seccomp_notif *held; /* received, not yet handled */
 	uint32_t nheld;
+	pid_t pass_tid; /* what it asks next passes */
 };
 
 void trace_notice(struct skep_trace *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -91,6 +108,37 @@ int process_has_agent(struct skep_trace *t, pid_t pid);
 bool process_wants_file(struct skep_trace *t, pid_t pid, int fd);
 /* Leaves every process that has the agent. */
 void process_leave_all(struct skep_trace *t);
+
+/* patch.c */
+/* A file's executable mapping in the process. */
+struct module {
+	struct trace_elf *elf; /* with points in it, or NULL */
+	struct known_file *known; /* or NULL */
+	uint64_t start, end, offset;
+};
+/* Room for a trampoline of size bytes within reach of [start, end): 0, none. */
+uint64_t patch_room(struct remote *r, struct dir *dir, uint64_t start, uint64_t end, size_t size);
+/* Writes a trampoline and the jump to it (if d->len), notes both. */
+int patch_write(struct skep_trace *t, struct remote *r, struct dir *dir, struct dir_patch *d,
+		const struct agent_site *site, uint64_t entry, const struct x86_moved *moved);
+/* Whether a parked thread, which can't be moved, stands among those bytes. */
+bool patch_is_in_use(const struct remote *r, uint64_t addr, uint32_t len);
+bool patch_overlaps(const struct dir *dir, uint64_t addr, uint32_t len);
+/* Patches a point: 1, 0 it was done already, -errno with the notice given. */
+int patch_point(struct skep_trace *t, struct remote *r, struct dir *dir, const struct module *m,
+		const struct point *p);
+
+/* syscalls.c */
+/* The known file of a line of maps, or NULL. */
+struct known_file *syscalls_file(struct skep_trace *t, uint64_t dev, uint64_t ino);
+/* Patches the instructions of a known file that were met elsewhere. */
+void syscalls_patch(struct skep_trace *t, struct remote *r, struct dir *dir,
+		    const struct module *m);
+/* A thread was stopped before a system call at addr: the address of its trampoline's code, 0: none. */
+uint64_t syscalls_at(struct skep_trace *t, struct remote *r, struct dir *dir, uint64_t addr);
+void syscalls_close(struct skep_trace *t);
+int dir_read(struct skep_trace *t, struct remote *r, struct dir *dir);
+int dir_write_head(struct skep_trace *t, struct remote *r, const struct dir *dir);
 
 void spawn_close(struct skep_trace *t);
 

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "trace/blob.h"
 #include "trace/filter.h"
 #include "trace/session.h"
 
@@ -111,7 +112,7 @@ static void on_exec(struct skep_trace *t, const struct seccomp_notif *n)
 
 static void entered(struct skep_trace *t, pid_t pid)
 {
-	struct remote r = {.idle = let_pass, .idle_arg = t};
+	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
 	struct skep_error err;
 	int e, status;
 
@@ -189,7 +190,7 @@ static bool any_waiting(const struct skep_trace *t)
  * patched, and it goes on with the result. */
 static void on_mmap(struct skep_trace *t, const struct seccomp_notif *n)
 {
-	struct remote r = {.idle = let_pass, .idle_arg = t};
+	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
 	const uint64_t *a = (const uint64_t *)n->data.args;
 	pid_t tid = (pid_t)n->pid, pid;
 	struct remote_thread *th;
@@ -221,12 +222,78 @@ static void on_mmap(struct skep_trace *t, const struct seccomp_notif *n)
 	remote_resume(&r);
 }
 
+/* A system call from somewhere that is not patched yet: the thread is led to a trampoline for it. */
+static void on_syscall(struct skep_trace *t, const struct seccomp_notif *n)
+{
+	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
+	pid_t tid = (pid_t)n->pid, pid = (pid_t)remote_status(tid, "Tgid", 10);
+	struct dir *dir = NULL;
+	struct remote_thread *th;
+	uint64_t stub = 0;
+	int e;
+
+	/* Not entered yet: between the filter and the command's first instruction. */
+	if (pid <= 0 || process_has_agent(t, pid) <= 0) {
+		pass(t->listener, n->id);
+		return;
+	}
+	e = remote_stop(&r, pid, tid);
+	if (e) {
+		trace_notice(t, "process %d: a system call is not seen: %s", (int)pid,
+			     strerror(-e));
+		atomic_fetch_add(&t->ctl->missed, 1);
+		pass(t->listener, n->id);
+		return;
+	}
+	th = &r.threads[r.worker];
+	dir = calloc(1, sizeof(*dir));
+	/* It waits at the call that the notification is about, and would begin it anew. */
+	if (dir && th->tid == tid && (long long)th->regs.orig_rax == n->data.nr &&
+	    th->regs.rip == n->data.instruction_pointer && !dir_read(t, &r, dir)) {
+		struct user_regs_struct regs = th->regs;
+
+		r.scratch = dir->agent + blob_get()->remote_syscall;
+		stub = syscalls_at(t, &r, dir, n->data.instruction_pointer - 2);
+		if (stub) {
+			th->regs = regs;
+			th->regs.rip = stub;
+			th->regs.rax = regs.orig_rax;
+			th->regs.orig_rax = (uint64_t)-1;
+			th->changed = true;
+		}
+		dir_write_head(t, &r, dir);
+	}
+	free(dir);
+	remote_resume(&r);
+	if (stub)
+		return;
+	/* It asks again; then it has to pass. */
+	t->pass_tid = tid;
+}
+
 static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 {
-	if (n->data.nr == SYS_mmap)
-		on_mmap(t, n);
-	else
+	uint64_t id = n->id;
+
+	/* It may have been interrupted, and asks again. */
+	if (ioctl(t->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id))
+		return;
+	if (t->pass_tid == (pid_t)n->pid) {
+		t->pass_tid = 0;
+		pass(t->listener, n->id);
+	} else if (t->syscalls &&
+		   n->data.instruction_pointer - t->dir - DIR_AGENT >= blob_get()->size &&
+		   process_has_agent(t, (pid_t)n->pid) > 0) {
+		/* Whatever it is, it is made by the gate, and perhaps asked about once more. */
+		on_syscall(t, n);
+	} else if (n->data.nr == SYS_execve || n->data.nr == SYS_execveat) {
 		on_exec(t, n);
+	} else if (n->data.nr == SYS_mmap && (n->data.args[2] & PROT_EXEC) &&
+		   !(n->data.args[3] & MAP_ANONYMOUS)) {
+		on_mmap(t, n);
+	} else {
+		on_syscall(t, n);
+	}
 }
 
 int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
@@ -234,7 +301,8 @@ int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
 	struct seccomp_notif n;
 
 	if (t->listener >= 0) {
-		if (any_waiting(t) || t->nheld)
+		remote_late_poll(&t->late);
+		if (any_waiting(t) || t->nheld || t->late.n)
 			timeout_ms = timeout_ms < 1 ? timeout_ms : 1;
 		if (readable(t->listener, t->nheld ? 0 : timeout_ms) && receive(t->listener, &n))
 			handle(t, &n);
@@ -334,10 +402,11 @@ struct started {
 	_Atomic int exec_errno;
 };
 
-static void become(struct started *s, char *const *argv)
+static void become(struct skep_trace *t, struct started *s, char *const *argv)
 {
+	uint32_t size = t->syscalls && blob_get() ? (uint32_t)blob_get()->size : 0;
+	int fd = trace_filter_install(t->dir + DIR_AGENT, size);
 	sigset_t none;
-	int fd = trace_filter_install();
 
 	atomic_store(&s->listener, fd < 0 ? fd : fd + 1);
 	while (!atomic_load(&s->go))
@@ -387,7 +456,7 @@ int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct
 	fflush(NULL);
 	t->child = fork();
 	if (!t->child)
-		become(s, argv);
+		become(t, s, argv);
 	if (t->child < 0)
 		e = -errno;
 	if (!e) {
@@ -411,8 +480,15 @@ int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct
 
 int skep_trace_enter(struct skep_trace *t, pid_t pid, struct skep_error *err)
 {
-	struct remote r = {0};
-	int e = remote_stop(&r, pid, 0);
+	struct remote r = {.late = &t->late};
+	int e;
+
+	if (t->syscalls)
+		return skep_fail(
+			err, -EOPNOTSUPP, "Start the command under skep trace instead.",
+			"system calls of a running process can't be traced: it has no filter "
+			"that would stop those from unknown places");
+	e = remote_stop(&r, pid, 0);
 
 	if (e)
 		return skep_fail(err, e,
@@ -439,6 +515,7 @@ void spawn_close(struct skep_trace *t)
 	}
 	for (uint32_t i = 0; i < t->nheld; i++)
 		pass(t->listener, t->held[i].id);
+	remote_late_poll(&t->late);
 	free(t->waiting);
 	free(t->held);
 	t->waiting = NULL;

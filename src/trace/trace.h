@@ -44,6 +44,10 @@ struct skep_uprobe {
 /* Attaches the program behind a descriptor (type KPROBE): the number of places, or -errno. */
 int skep_trace_uprobe(struct skep_trace *trace, int prog_fd, const struct skep_uprobe *u,
 		      struct skep_error *err);
+/* Attaches to a system call (name NULL: to all); kind is an AGENT_* of agent/abi.h. */
+int skep_trace_syscall(struct skep_trace *trace, int prog_fd, const char *name, uint32_t kind,
+		       uint64_t cookie, struct skep_error *err);
+int skep_trace_syscall_nr(const char *name); /* -ENOENT */
 /* Attaches by a section's name, as libbpf does: "uprobe/PATH:FUNC+OFF", "uretprobe/...",
  * "uprobe.multi/PATH:PATTERN": the number of places, or -errno (-EOPNOTSUPP: no such hook). */
 int skep_trace_section(struct skep_trace *trace, int prog_fd, const char *section,

@@ -15,6 +15,7 @@
 
 #include <Zydis/Zydis.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void decoder(ZydisDecoder *d)
@@ -408,19 +409,79 @@ uint64_t x86_moved_pc(const struct x86_moved *m, uint64_t pc, uint64_t to)
 }
 
 int x86_stub(uint8_t *out, size_t size, uint64_t site, uint64_t entry, const struct x86_moved *m,
-	     uint32_t *len)
+	     bool syscall, uint32_t *len)
 {
 	/* lea -128(%rsp), %rsp; call *entry(%rip), which stands 8 bytes before; lea 128(%rsp), %rsp */
 	static const uint8_t code[X86_STUB_CALL] = {0x48, 0x8d, 0x64, 0x24, 0x80, 0xff, 0x15,
 						    0xed, 0xff, 0xff, 0xff, 0x48, 0x8d, 0xa4,
 						    0x24, 0x80, 0,    0,    0};
+	/* jmp over a syscall instruction: for the kernel, which restarts calls two bytes earlier */
+	static const uint8_t raw[X86_STUB_RAW] = {0xeb, 0x02, 0x0f, 0x05};
+	uint8_t *p = out + X86_STUB_HEAD + X86_STUB_CALL;
 
-	*len = X86_STUB_HEAD + X86_STUB_CALL + m->out_len;
+	*len = X86_STUB_HEAD + X86_STUB_CALL + (syscall ? X86_STUB_RAW : 0) + m->out_len;
 	if (*len > size)
 		return -ENOSPC;
 	memcpy(out, &site, 8);
 	memcpy(out + 8, &entry, 8);
 	memcpy(out + X86_STUB_HEAD, code, sizeof(code));
-	memcpy(out + X86_STUB_HEAD + X86_STUB_CALL, m->out, m->out_len);
+	if (syscall) {
+		memcpy(p, raw, sizeof(raw));
+		p += X86_STUB_RAW;
+	}
+	memcpy(p, m->out, m->out_len);
 	return 0;
+}
+
+static bool add_target(const ZydisDecodedInstruction *insn, uint64_t pc, void *arg)
+{
+	struct x86_targets *t = arg;
+	uint64_t target, *grown;
+
+	if (!branch_target(insn, pc, &target))
+		return false;
+	if (t->n == t->cap) {
+		t->cap = t->cap ? 2 * t->cap : 4096;
+		grown = realloc(t->addr, t->cap * sizeof(*grown));
+		if (!grown)
+			return true;
+		t->addr = grown;
+	}
+	t->addr[t->n++] = target;
+	return false;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+int x86_targets(const struct x86_code *code, struct x86_targets *out)
+{
+	*out = (struct x86_targets){0};
+	if (each(code, add_target, out)) {
+		free(out->addr);
+		*out = (struct x86_targets){0};
+		return -ENOMEM;
+	}
+	if (out->n)
+		qsort(out->addr, out->n, sizeof(*out->addr), by_address);
+	return 0;
+}
+
+bool x86_targets_in(const struct x86_targets *t, uint64_t lo, uint64_t hi)
+{
+	size_t a = 0, b = t->n;
+
+	while (a < b) {
+		size_t mid = (a + b) / 2;
+
+		if (t->addr[mid] < lo)
+			a = mid + 1;
+		else
+			b = mid;
+	}
+	return a < t->n && t->addr[a] < hi;
 }

@@ -58,8 +58,9 @@ bool x86_jump_to(uint8_t out[X86_JUMP], uint64_t addr, uint64_t to);
  */
 #define X86_STUB_HEAD 16
 #define X86_STUB_CALL 19 /* bytes of code before the moved instructions */
+#define X86_STUB_RAW  4 /* of those for system calls, between the two */
 int x86_stub(uint8_t *out, size_t size, uint64_t site, uint64_t entry, const struct x86_moved *m,
-	     uint32_t *len);
+	     bool syscall, uint32_t *len);
 
 /* Length of the instruction at the beginning of bytes, 0: none. */
 unsigned x86_length(const uint8_t *bytes, size_t len);
@@ -69,5 +70,13 @@ bool x86_is_boundary(const struct x86_code *code, uint64_t addr);
 bool x86_branches_into(const struct x86_code *code, uint64_t lo, uint64_t hi);
 /* Whether the code jumps to addresses that it computes or loads (a table of cases). */
 bool x86_jumps_by_table(const struct x86_code *code);
+
+/* All fixed targets of branches in the code, sorted. free() addr. */
+struct x86_targets {
+	uint64_t *addr;
+	size_t n, cap;
+};
+int x86_targets(const struct x86_code *code, struct x86_targets *out);
+bool x86_targets_in(const struct x86_targets *t, uint64_t lo, uint64_t hi);
 
 #endif

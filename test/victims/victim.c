@@ -4,12 +4,15 @@
  * doing its work; what a trace must see is written beside each.
  */
 #include <execinfo.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,7 +152,83 @@ static void threads(int n)
 	printf("threads %ld\n", sum);
 }
 
-int main(int argc, char **argv)
+/* ---- System calls ---- */
+
+static char altstack[8192];
+static int null;
+
+static void quiet(int sig)
+{
+	(void)!write(null, "handler", 7);
+	(void)sig;
+}
+
+static long inlined(long nr, long a)
+{
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret) : "0"(nr), "D"(a) : "rcx", "r11", "memory");
+	return ret;
+}
+
+static void *caller(void *arg)
+{
+	for (int i = 0; i < 10; i++)
+		inlined(SYS_getppid, 0);
+	return arg;
+}
+
+/* Twice the same call from one instruction with a thread of its own in between, on a stack of
+ * its own, all signals blocked, from handlers, in children that share memory. */
+static int calls(char **env)
+{
+	struct sigaction sa = {.sa_handler = quiet, .sa_flags = SA_ONSTACK};
+	stack_t ss = {.ss_sp = altstack, .ss_size = sizeof(altstack)};
+	char *args[] = {"true", NULL};
+	sigset_t all, old;
+	int status, sum = 0;
+	pthread_t t;
+	pid_t pid;
+
+	null = open("/dev/null", O_RDWR);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	for (int i = 0; i < 100; i++) {
+		sum += (int)write(null, "x", (size_t)(i % 3));
+		inlined(SYS_getppid, 0);
+		syscall(SYS_close, -1);
+	}
+	pid = fork();
+	if (!pid)
+		_exit((int)syscall(SYS_getppid) > 0 ? 7 : 8);
+	waitpid(pid, &status, 0);
+	sum += WEXITSTATUS(status);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	sigaltstack(&ss, NULL);
+	sigfillset(&sa.sa_mask);
+	sigaction(SIGUSR1, &sa, NULL);
+	for (int i = 0; i < 10; i++)
+		raise(SIGUSR1);
+	for (int i = 0; i < 10; i++) {
+		pid = vfork();
+		if (!pid) {
+			inlined(SYS_getppid, 0);
+			_exit(3);
+		}
+		waitpid(pid, &status, 0);
+		sum += WEXITSTATUS(status);
+		if (posix_spawn(&pid, "/bin/true", NULL, NULL, args, env))
+			return 9;
+		waitpid(pid, &status, 0);
+		sum += WEXITSTATUS(status);
+		pthread_create(&t, NULL, caller, NULL);
+		pthread_join(t, NULL);
+	}
+	printf("calls %d\n", sum);
+	return 5;
+}
+
+int main(int argc, char **argv, char **env)
 {
 	long rounds = argc > 1 ? atol(argv[1]) : 1;
 	int status = 0;
@@ -157,6 +236,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "unwind"))
 		return unwind();
+	if (argc > 1 && !strcmp(argv[1], "calls"))
+		return calls(env);
 	for (long i = 0; i < rounds; i++)
 		victim_add(i, i);
 	printf("fact %ld\n", victim_fact(10));

@@ -69,8 +69,6 @@ enum agent_kind {
 	AGENT_RAW_EXIT,
 	AGENT_KSYSCALL, /* kprobe at __x64_sys_*: a pt_regs that points to the caller's */
 	AGENT_KRETSYSCALL,
-	AGENT_RAWSYS_ENTER_TP,
-	AGENT_RAWSYS_EXIT_TP,
 };
 
 struct agent_ctl {
@@ -83,9 +81,6 @@ struct agent_ctl {
 	_Atomic uint32_t nmaps, nprogs, nlinks, nperf;
 	_Atomic uint64_t missed; /* events that no program saw */
 	_Atomic uint64_t heap; /* end of what is used of the segment */
-	/* System calls: links to run, in the order of attaching; tables for the agent's hot path. */
-	_Atomic uint32_t nsys;
-	uint32_t sys[1024];
 	struct agent_map maps[AGENT_MAX_MAPS];
 	struct agent_prog progs[AGENT_MAX_PROGS];
 	struct agent_link links[AGENT_MAX_LINKS];

@@ -65,6 +65,12 @@ struct agent_return {
 	bool shown; /* the true one stands there for the moment */
 };
 
+/* What clone3 is given instead of the host's arguments. */
+struct agent_clone {
+	uint8_t args[128];
+	uint64_t host;
+};
+
 struct agent_thread {
 	struct agent_thread *next; /* in its hash chain */
 	struct agent_thread *all; /* in the list of all */
@@ -78,7 +84,9 @@ struct agent_thread {
 	} level[AGENT_NEST];
 	struct agent_return ret[AGENT_RETURNS];
 	bool shown; /* some of ret are */
-	bool in_syscall; /* between enter and exit */
+	uint32_t nvfork;
+	uint64_t vfork[AGENT_NEST][7]; /* of the stack, while children run on it */
+	struct agent_clone clone;
 };
 
 /* The calling thread's; NULL: no memory. */
@@ -110,6 +118,17 @@ AGENT_EXPORT long agent_init(const struct agent_boot *boot);
 AGENT_EXPORT long agent_sync(void); /* takes in what is new in the control segment */
 AGENT_EXPORT long agent_restore_returns(void);
 AGENT_EXPORT long agent_busy(void);
+
+/* ---- System calls (syscall.c) ---- */
+#define AGENT_MAX_SYS 1024
+/* Threads that may be taken for others, because they share their control block. */
+extern _Atomic uint32_t agent_lookalikes;
+void agent_syscalls_add(uint32_t link);
+/* Before the call: 1, the child will run on this stack. */
+int agent_on_enter(struct agent_regs *regs, const struct agent_site *site);
+void agent_on_exit(struct agent_regs *regs, int vforked);
+/* Whether this is some thread's. */
+bool agent_is_clone(const struct agent_clone *c);
 
 /* ---- Loading (load.c) ---- */
 /* Takes in what is new in the control segment: 0 or -errno. */

@@ -19,13 +19,7 @@
 
 /* struct agent_regs below what is on the stack, its sp being `above` bytes over the slot
  * that the first push uses. */
-#define SAVE(above)                                                                                \
-	"	pushq $0x2b\n"                                                                           \
-	"	pushq %rsp\n"                                                                            \
-	"	pushfq\n"                                                                                \
-	"	pushq $0x33\n"                                                                           \
-	"	pushq $0\n"                                                                              \
-	"	pushq $-1\n"                                                                             \
+#define PUSHES                                                                                     \
 	"	pushq %rdi\n"                                                                            \
 	"	pushq %rsi\n"                                                                            \
 	"	pushq %rdx\n"                                                                            \
@@ -40,8 +34,14 @@
 	"	pushq %r12\n"                                                                            \
 	"	pushq %r13\n"                                                                            \
 	"	pushq %r14\n"                                                                            \
-	"	pushq %r15\n"                                                                            \
-	"	addq $" #above ", 152(%rsp)\n"                                                     \
+	"	pushq %r15\n"
+#define SAVE(above)                                                                                \
+	"	pushq $0x2b\n"                                                                           \
+	"	pushq %rsp\n"                                                                            \
+	"	pushfq\n"                                                                                \
+	"	pushq $0x33\n"                                                                           \
+	"	pushq $0\n"                                                                              \
+	"	pushq $-1\n" PUSHES "	addq $" #above ", 152(%rsp)\n"                             \
 	"	cld\n"                                                                                   \
 	"	movq %rsp, %rdi\n"                                                                       \
 	"	movq %rsp, %rbx\n"
@@ -102,17 +102,43 @@ __asm__(".text\n"
 		    "	ret\n"
 		    ".size agent_return_here, . - agent_return_here\n"
 
-		    /* Where the supervisor runs system calls and functions of the agent in a stopped thread. */
-		    ".globl agent_remote_call\n"
-		    ".type agent_remote_call, @function\n"
-		    "agent_remote_call:\n"
-		    "	call *%rax\n"
-		    "	int3\n"
-		    ".size agent_remote_call, . - agent_remote_call\n"
+		    /* A system call, in the place of the instruction. The upper part of struct agent_regs
+	 * (orig_ax and on) stays on the stack meanwhile; the rest is saved again afterwards. */
+		    ".globl agent_enter_syscall\n"
+		    ".type agent_enter_syscall, @function\n"
+		    "agent_enter_syscall:\n" SAVE(
+			    144) "	movq 168(%rbx), %rsi\n"
+				 "	movq -27(%rsi), %rsi\n"
+				 "	andq $-16, %rsp\n"
+				 "	call agent_on_enter\n"
+				 "	testl %eax, %eax\n"
+				 "	jnz 1f\n" RESTORE ".globl agent_gate\n"
+				 "agent_gate:\n"
+				 "	syscall\n"
+				 "	xorl %ecx, %ecx\n"
+				 "	jmp 2f\n"
+				 /* The child runs on this very stack before the parent does (vfork). */
+				 "1:\n" RESTORE "	syscall\n"
+				 "	movl $1, %ecx\n"
+				 "2:\n" PUSHES "	movq %rsp, %rdi\n"
+				 "	movq %rsp, %rbx\n"
+				 "	movl %ecx, %esi\n"
+				 "	andq $-16, %rsp\n"
+				 "	call agent_on_exit\n" RESTORE "	leaq 48(%rsp), %rsp\n"
+				 "	ret\n"
+				 ".size agent_enter_syscall, . - agent_enter_syscall\n"
 
-		    ".globl agent_remote_syscall\n"
-		    ".type agent_remote_syscall, @function\n"
-		    "agent_remote_syscall:\n"
-		    "	syscall\n"
-		    "	int3\n"
-		    ".size agent_remote_syscall, . - agent_remote_syscall\n");
+				 /* Where the supervisor runs system calls and functions of the agent in a stopped thread. */
+				 ".globl agent_remote_call\n"
+				 ".type agent_remote_call, @function\n"
+				 "agent_remote_call:\n"
+				 "	call *%rax\n"
+				 "	int3\n"
+				 ".size agent_remote_call, . - agent_remote_call\n"
+
+				 ".globl agent_remote_syscall\n"
+				 ".type agent_remote_syscall, @function\n"
+				 "agent_remote_syscall:\n"
+				 "	syscall\n"
+				 "	int3\n"
+				 ".size agent_remote_syscall, . - agent_remote_syscall\n");

@@ -16,7 +16,7 @@
 
 uint64_t agent_vdso_clock;
 static int32_t supervisor;
-static uint32_t nmaps, nprogs, nperf;
+static uint32_t nmaps, nprogs, nperf, nlinks;
 
 static int open_fd(const struct agent_seg *seg, int access)
 {
@@ -172,6 +172,8 @@ int agent_load(void)
 		if (err)
 			return err;
 	}
+	for (; nlinks < agent_ctl->nlinks; nlinks++)
+		agent_syscalls_add(nlinks);
 	return 0;
 }
 

@@ -25,6 +25,8 @@ static _Atomic uint32_t *image; /* a forked child reads 0 */
 static _Atomic uint32_t tid_offset; /* 0: not known */
 static _Atomic uint32_t making; /* lock: the thread's id */
 
+_Atomic uint32_t agent_lookalikes;
+
 static const uint16_t offsets[] = {0x2d0 /* glibc */, 0x30 /* musl */};
 
 static inline uint64_t fs_base(void)
@@ -117,7 +119,7 @@ static struct agent_thread *make(uint32_t tid, uint32_t pid)
 		t->level[i].env->call = skep_call;
 	}
 	t->depth = t->nret = 0;
-	t->in_syscall = false;
+	t->nvfork = 0;
 	t->self = (struct skep_self_cache){0};
 	t->pid = pid;
 	t->tid = tid;
@@ -171,7 +173,8 @@ struct agent_thread *agent_thread(void)
 	uint64_t base = fs_base();
 	struct agent_thread *t;
 
-	if (__builtin_expect(offset && base && atomic_load_explicit(image, memory_order_relaxed),
+	if (__builtin_expect(offset && base && atomic_load_explicit(image, memory_order_relaxed) &&
+				     !atomic_load_explicit(&agent_lookalikes, memory_order_relaxed),
 			     1)) {
 		tid = word_at(base, offset);
 		t = tid ? lookup(tid) : NULL;
@@ -179,6 +182,14 @@ struct agent_thread *agent_thread(void)
 			return t;
 	}
 	return slow(base);
+}
+
+bool agent_is_clone(const struct agent_clone *c)
+{
+	for (struct agent_thread *t = agent_threads_all(); t; t = t->all)
+		if (c == &t->clone)
+			return true;
+	return false;
 }
 
 struct skep_self_cache *skep_agent_self_cache(void)
