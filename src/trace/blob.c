@@ -57,7 +57,7 @@ static void find(void)
 	int n;
 	const Elf64_Phdr *ph;
 
-	if (skep_agent_blob_end - skep_agent_blob < (ptrdiff_t)sizeof(Elf64_Ehdr))
+	if ((uintptr_t)skep_agent_blob_end - (uintptr_t)skep_agent_blob < sizeof(Elf64_Ehdr))
 		return;
 	ph = phdrs(&n);
 	for (int i = 0; i < n; i++) {
