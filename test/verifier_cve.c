@@ -150,6 +150,19 @@ const struct vhole vholes[] = {
 		       "r6 >>= 10; r6 *= 8192; r3 = r6;" READ},
 	 "math between map_value pointer and register with unbounded min value is not allowed",
 	 false},
+	{"CVE-2023-39191",
+	 "a dynptr was made over a part of another",
+	 {XDP, .text = "r1 = map 4 ll; r2 = 8; r3 = 0; r4 = r10; r4 += -16; call 198;"
+		       "r1 = map 4 ll; r2 = 8; r3 = 0; r4 = r10; r4 += -24; call 198;"
+		       "r1 = r10; r1 += -24; r2 = 0; call 200; r0 = 0; exit"},
+	 "cannot overwrite referenced dynptr",
+	 false},
+	{"CVE-2024-45020",
+	 "states whose stacks are of different size were compared",
+	 {XDP, .text = "r6 = 0; l: may_goto e; *(u64 *)(r10 -8) = 0; if r6 == 3 goto s; r6 += 1;"
+		       "goto l; s: *(u64 *)(r10 -480) = 7; goto l; e: r0 = 0; exit"},
+	 NULL,
+	 false},
 	{"CVE-2024-26589",
 	 "flow keys were read at an offset that was not known",
 	 {FD, .text = "r7 = *(u64 *)(r1 +144);" ANY "r6 &= 8; r7 += r6;"
