@@ -351,7 +351,7 @@ struct layout {
 	uint32_t first, size;
 };
 
-#define MAX_FRAME 20000u
+#define MAX_FRAME (9000u + 4 * 4096) /* what fragments() makes at most */
 
 /* One to four fragments, the last often full or nearly. */
 static struct layout fragments(uint64_t *seed)
