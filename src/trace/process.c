@@ -21,9 +21,11 @@
 #include "trace/session.h"
 #include "trace/x86.h"
 
-#define DIR_MAGIC  0x736b65702d646972ull
-#define DIR_SIZE   ((sizeof(struct dir) + 4095) & ~4095ull)
-#define STACK_SIZE (64u << 10)
+#define DIR_MAGIC    0x736b65702d646972ull
+#define DIR_SIZE     ((sizeof(struct dir) + 4095) & ~4095ull)
+#define STACK_SIZE   (64u << 10)
+#define LEAVE_ROUNDS 16
+#define LEAVE_PAUSE  20000ull /* ns, doubled each time */
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -360,15 +362,16 @@ static void unmap_all(struct skep_trace *t, struct remote *r, const struct dir *
 	unload(t, r, dir);
 }
 
-void process_leave(struct skep_trace *t, struct remote *r)
+int process_leave(struct skep_trace *t, struct remote *r)
 {
 	const struct blob *blob = blob_get();
 	struct dir *dir = calloc(1, sizeof(*dir));
-	bool clear = true;
+	int err = dir ? dir_read(t, r, dir) : -ENOMEM;
+	bool clear = true, theirs = false;
 
-	if (!dir || dir_read(t, r, dir)) {
+	if (err) {
 		free(dir);
-		return;
+		return err;
 	}
 	r->scratch = dir->agent + blob->remote_syscall;
 	/* What waits for a return, then the code. */
@@ -383,19 +386,41 @@ void process_leave(struct skep_trace *t, struct remote *r)
 		/* Somebody else's patch over ours leads through our trampoline: that stays. */
 		if (!d->len)
 			continue;
-		if (remote_read(r, d->addr, now, sizeof(now)) ||
-		    memcmp(now, d->now, sizeof(now)) != 0 ||
-		    remote_write(r, d->addr, d->orig, X86_JUMP))
-			clear = false;
+		if (remote_read(r, d->addr, now, sizeof(now)))
+			theirs = true;
+		else if (memcmp(now, d->now, sizeof(now)) == 0)
+			theirs |= remote_write(r, d->addr, d->orig, X86_JUMP) != 0;
+		else
+			theirs |= memcmp(now, d->orig, sizeof(now)) != 0;
 	}
 	for (size_t i = 0; i < r->nthreads; i++)
 		if (r->threads[i].parked)
 			clear = false;
 		else if (inside(dir, r->threads[i].regs.rip) && !move_back(r, &r->threads[i], dir))
 			clear = false;
-	if (clear)
+	if (clear && !theirs)
 		unmap_all(t, r, dir);
 	free(dir);
+	return theirs ? -EBUSY : clear ? 0 : -EAGAIN;
+}
+
+/* Nothing leads into the agent any more: whoever is still in there comes out soon. */
+static int leave(struct skep_trace *t, pid_t pid)
+{
+	int err = -EAGAIN;
+
+	for (unsigned i = 0; i < LEAVE_ROUNDS && err == -EAGAIN; i++) {
+		struct remote r = {.late = &t->late};
+
+		if (i)
+			skep_sleep(LEAVE_PAUSE << (i < 8 ? i : 8));
+		err = remote_stop(&r, pid, 0);
+		if (err)
+			break;
+		err = process_leave(t, &r);
+		remote_resume(&r);
+	}
+	return err;
 }
 
 void process_leave_all(struct skep_trace *t)
@@ -407,18 +432,17 @@ void process_leave_all(struct skep_trace *t)
 		return;
 	while ((e = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(e->d_name);
-		struct remote r = {.late = &t->late};
 		int err;
 
 		if (pid <= 0 || pid == getpid() || process_has_agent(t, pid) <= 0)
 			continue;
-		err = remote_stop(&r, pid, 0);
-		if (err) {
+		err = leave(t, pid);
+		if (err == -EAGAIN || err == -EBUSY)
+			trace_notice(t, "process %d keeps the agent's memory: %s", (int)pid,
+				     err == -EBUSY ? "its code was patched by others"
+						   : "a thread is in there");
+		else if (err)
 			trace_notice(t, "process %d can't be left: %s", (int)pid, strerror(-err));
-			continue;
-		}
-		process_leave(t, &r);
-		remote_resume(&r);
 	}
 	closedir(proc);
 }

@@ -100,8 +100,9 @@ void trace_drain(struct skep_trace *t);
 int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err);
 /* Patches what was mapped since. */
 int process_update(struct skep_trace *t, struct remote *r);
-/* Restores every byte. */
-void process_leave(struct skep_trace *t, struct remote *r);
+/* Restores every byte: 0, or the agent has to stay mapped: -EAGAIN, a thread is in it; -EBUSY, somebody
+ * else patched over a patch. */
+int process_leave(struct skep_trace *t, struct remote *r);
 /* Whether an agent of this trace is in there: 1, 0, -errno. */
 int process_has_agent(struct skep_trace *t, pid_t pid);
 /* Whether anything is attached to the file behind a descriptor of the process. */

@@ -236,7 +236,8 @@ uint64_t agent_on_return(struct agent_regs *regs)
 
 /* ---- Called by the supervisor, all threads stopped ---- */
 
-/* Puts the true return addresses back: how many places were ours. */
+/* Puts the true return addresses back: how many places were ours. What is noted stays noted: a
+ * thread may just be on its way here, or be about to write the place. */
 long agent_restore_returns(void)
 {
 	long n = 0;
@@ -252,7 +253,6 @@ long agent_restore_returns(void)
 				n++;
 			}
 		}
-		t->nret = 0;
 	}
 	return n;
 }
