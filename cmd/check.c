@@ -19,7 +19,9 @@ static const char help[] =
 	"\n"
 	"  -p, --prog NAME       only this program\n"
 	"  -v, --log             show the verifier's log of refused programs\n"
-	"      --json            one JSON object instead of text\n" SESSION_HELP "\n"
+	"      --json            one JSON object instead of text\n"
+	"      --btf FILE        against the types of another kernel: its "
+	"/sys/kernel/btf/vmlinux\n" SESSION_HELP "\n"
 	"Exit status: 0 all accepted, 1 one refused or a failure, 2 wrong usage.\n";
 
 struct check {
@@ -27,11 +29,12 @@ struct check {
 	bool json, log;
 };
 
-enum { O_JSON = 256 };
+enum { O_JSON = 256, O_BTF };
 
 static const struct option options[] = {
 	{"log", no_argument, NULL, 'v'},
 	{"json", no_argument, NULL, O_JSON},
+	{"btf", required_argument, NULL, O_BTF},
 	SESSION_OPTIONS,
 };
 
@@ -48,12 +51,18 @@ static int parse(struct check *c, int argc, char **argv)
 		case O_JSON:
 			c->json = true;
 			break;
+		case O_BTF:
+			c->s.btf = optarg;
+			break;
 		default:
 			status = session_option(&c->s, o, usage, help);
 		}
 	}
 	if (status < 0)
 		status = session_file(&c->s, argc, argv, usage);
+	if (status < 0 && c->s.kernel && c->s.btf)
+		return misuse(usage,
+			      "--btf is for skep's own runtime: the kernel has its own types");
 	if (status >= 0)
 		return status;
 	return -1;

@@ -75,6 +75,7 @@ struct session {
 	const char *prog; /* --prog: only this program */
 	const char *const *cflags;
 	bool kernel; /* --runtime kernel */
+	const char *btf; /* --btf: a file of the types to verify against */
 	uint32_t flags; /* SKEP_F_* */
 	void (*printk)(void *arg, const char *text, size_t len);
 	void *printk_arg;

@@ -11,10 +11,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/libbpf.h"
 #include "client/object.h"
 #include "load.h"
+
+#define STACK_FRAMES 127 /* the kernel's default of perf_event_max_stack */
 
 #define LOG_EXPLAIN 1 /* log levels of PROG_LOAD */
 #define LOG_STATS   4
@@ -277,6 +280,31 @@ static long on_bpf(void *arg, int cmd, union bpf_attr *attr, unsigned int size)
 	return load_program(s, &s->verdicts[attr->log_buf - (uintptr_t)s->log_buf], &own, size);
 }
 
+/* What programs set before they load their object: sizes that only count at run time. And nothing
+ * is pinned. */
+static void complete_maps(struct session *s)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, s->obj)
+	{
+		enum bpf_map_type type = bpf_map__type(map);
+
+		bpf_map__set_pin_path(map, NULL);
+		if (type == BPF_MAP_TYPE_STACK_TRACE && !bpf_map__value_size(map))
+			bpf_map__set_value_size(map, STACK_FRAMES * sizeof(uint64_t));
+		if (bpf_map__max_entries(map) || type == BPF_MAP_TYPE_SK_STORAGE ||
+		    type == BPF_MAP_TYPE_TASK_STORAGE || type == BPF_MAP_TYPE_INODE_STORAGE ||
+		    type == BPF_MAP_TYPE_CGRP_STORAGE || type == BPF_MAP_TYPE_CGROUP_STORAGE ||
+		    type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE)
+			continue;
+		bpf_map__set_max_entries(map, type == BPF_MAP_TYPE_RINGBUF ||
+							      type == BPF_MAP_TYPE_USER_RINGBUF
+						      ? (uint32_t)sysconf(_SC_PAGESIZE)
+						      : 1);
+	}
+}
+
 static int load_once(struct session *s)
 {
 	int err;
@@ -286,6 +314,8 @@ static int load_once(struct session *s)
 		bpf_program__set_log_level(s->verdicts[i].prog, LOG_STATS);
 		bpf_program__set_log_buf(s->verdicts[i].prog, s->log_buf + i, LOG_SIZE / 2);
 	}
+	if (s->substitute)
+		complete_maps(s);
 	skep_client_forget();
 	skep_client_watch(on_bpf, s);
 	err = bpf_object__load(s->obj);

@@ -82,6 +82,7 @@ static int open_runtime(struct session *s)
 				 .printk = s->printk,
 				 .printk_arg = s->printk_arg};
 	union bpf_attr attr;
+	void *types = NULL;
 	int err;
 
 	if (s->kernel) {
@@ -98,7 +99,20 @@ static int open_runtime(struct session *s)
 					 "this kernel has no bpf(2)");
 		return 0;
 	}
+	if (s->btf) {
+		err = skep_client_read(s->btf, &types, &opts.kernel_btf_size, &s->err);
+		if (err)
+			return err;
+		opts.kernel_btf = types;
+	}
 	err = skep_open(&s->skep, &opts);
+	free(types);
+	if (err && s->btf)
+		return skep_fail(&s->err, err,
+				 "Pass raw BTF, as /sys/kernel/btf/vmlinux is, or what bpftool "
+				 "btf dump file VMLINUX format raw reads.",
+				 "%s can't be taken as a kernel's types: %s", s->btf,
+				 strerror(-err));
 	if (err)
 		return skep_fail(&s->err, err, NULL, "skep's runtime can't be started: %s",
 				 strerror(-err));
@@ -172,7 +186,7 @@ static int open_object(struct session *s)
 {
 	struct skep_compile_opts opts = {.cc = s->cc,
 					 .flags = s->cflags,
-					 .kernel_types = s->kernel,
+					 .types = s->kernel ? "/sys/kernel/btf/vmlinux" : s->btf,
 					 .color = isatty(STDERR_FILENO)};
 	struct skep_compiled c = {0};
 	int err;

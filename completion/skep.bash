@@ -28,7 +28,7 @@ _skep()
 	-c | --capture)
 		files='*.@(pcap|pcapng|cap)'
 		;;
-	-w | --write)
+	-w | --write | --btf)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		compopt -o filenames 2>/dev/null
 		return
@@ -47,7 +47,7 @@ _skep()
 	if [ -z "$files" ]; then
 		case $cmd in
 		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
-		check) words="--json --log $common" ;;
+		check) words="--json --log --btf $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
 		trace) words="--pid --for --map --json --runtime --cc --help" ;;
 		help) words="run check trace dump exec version" ;;

@@ -61,6 +61,11 @@ struct skep_opts {
 	 * not terminated and ends without a newline of our own. */
 	void (*printk)(void *arg, const char *text, size_t len);
 	void *printk_arg;
+	/* Raw BTF of some kernel, to be presented as vmlinux instead of skep's own types: programs
+	 * are verified against it, and none can be run (EOPNOTSUPP), for what lies in
+	 * memory here is skep's. Read by skep_open only; NULL: skep's. */
+	const void *kernel_btf;
+	size_t kernel_btf_size; /* bytes */
 };
 
 #define SKEP_F_INTERPRET    (1u << 0) /* never compile */

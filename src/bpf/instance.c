@@ -67,11 +67,33 @@ static int copy_opts(struct skep_opts *to, const struct skep_opts *from)
 		to->pin_dir = NULL;
 		return -EINVAL;
 	}
+	if (to->kernel_btf_size > UINT32_MAX) {
+		to->pin_dir = NULL;
+		return -EINVAL;
+	}
 	if (to->pin_dir) {
 		to->pin_dir = strdup(to->pin_dir);
 		if (!to->pin_dir)
 			return -ENOMEM;
 	}
+	return 0;
+}
+
+/* Somebody else's types instead of ours. */
+static int take_types(struct skep *skep)
+{
+	struct skep_btf *btf;
+	int err;
+
+	if (!skep->opts.kernel_btf)
+		return 0;
+	err = skep_btf_parse_kernel(skep->opts.kernel_btf, (uint32_t)skep->opts.kernel_btf_size,
+				    &btf);
+	if (err)
+		return err;
+	skep->vmlinux = btf;
+	skep->foreign = true;
+	skep->opts.kernel_btf = NULL;
 	return 0;
 }
 
@@ -103,6 +125,8 @@ int skep_open(struct skep **out, const struct skep_opts *opts)
 		err = skep_slots_create(&skep->slots, skep->parts, skep->cpus);
 	if (!err)
 		err = skep_handles_open(skep);
+	if (!err)
+		err = take_types(skep);
 	if (err)
 		goto fail;
 	*out = skep;

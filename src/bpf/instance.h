@@ -95,6 +95,7 @@ struct skep {
 	struct skep_slots *slots;
 	struct skep_parts *parts;
 	struct skep_btf *_Atomic vmlinux; /* the types that skep presents, once needed */
+	bool foreign; /* they are another kernel's: nothing can be run */
 	struct skep_env *_Atomic envs; /* for epochs: open and closed ones, only ever pushed */
 	_Atomic uint64_t epoch; /* rises with every skep_defer() */
 	struct skep_deferred *_Atomic deferred;

@@ -66,6 +66,8 @@ int skep_btf_check_map(const struct skep_btf *btf, uint32_t map_type, uint32_t k
 struct skep_map;
 int skep_btf_check_map_type(const struct skep_btf *btf, const struct skep_map *map);
 
+/* A kernel's BTF: as skep_btf_parse() without a base. */
+int skep_btf_parse_kernel(const void *data, uint32_t size, struct skep_btf **out);
 /* The types that skep presents as /sys/kernel/btf/vmlinux: raw bytes. */
 int skep_btf_vmlinux(struct skep_btf **out);
 /* The same, made once for an instance, which keeps it. */

@@ -117,6 +117,17 @@ static int build(void **data, uint32_t *size)
 	return err;
 }
 
+int skep_btf_parse_kernel(const void *data, uint32_t size, struct skep_btf **out)
+{
+	int err = skep_btf_parse(data, size, NULL, out);
+
+	if (!err) {
+		(*out)->kernel = true;
+		strcpy((*out)->name, "vmlinux");
+	}
+	return err;
+}
+
 int skep_btf_vmlinux(struct skep_btf **out)
 {
 	uint32_t size;
@@ -125,12 +136,8 @@ int skep_btf_vmlinux(struct skep_btf **out)
 
 	if (err)
 		return err;
-	err = skep_btf_parse(data, size, NULL, out);
+	err = skep_btf_parse_kernel(data, size, out);
 	free(data);
-	if (!err) {
-		(*out)->kernel = true;
-		strcpy((*out)->name, "vmlinux");
-	}
 	return err;
 }
 

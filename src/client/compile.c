@@ -310,8 +310,8 @@ static int load_types(struct job *j, struct btf **out)
 	struct skep_btf *own;
 	int err;
 
-	if (j->opts->kernel_types) {
-		*out = btf__parse("/sys/kernel/btf/vmlinux", NULL);
+	if (j->opts->types) {
+		*out = btf__parse(j->opts->types, NULL);
 		return *out ? 0 : -errno;
 	}
 	err = skep_btf_vmlinux(&own);

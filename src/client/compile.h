@@ -14,7 +14,7 @@
 struct skep_compile_opts {
 	const char *cc; /* compiler, name or path; NULL: the newest clang */
 	const char *const *flags; /* further flags, NULL-terminated, or NULL */
-	bool kernel_types; /* vmlinux.h from the kernel's BTF, not from skep's */
+	const char *types; /* vmlinux.h from this BTF file; NULL: from skep's own */
 	bool color; /* diagnostics in colour */
 	bool no_cache;
 };

@@ -220,7 +220,7 @@ static enum view find_view(const char *path)
 /* A descriptor that reads as the view; -errno. */
 static int open_view(enum view view)
 {
-	return view == VIEW_NONE ? -ENOENT : skep_view_open(view == VIEW_BTF);
+	return view == VIEW_NONE ? -ENOENT : skep_view_open(view == VIEW_BTF ? scope.skep : NULL);
 }
 
 FILE *__wrap_fopen64(const char *path, const char *mode)

@@ -197,7 +197,7 @@ static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 
 	switch ((uint32_t)args[0]) {
 	case SKEP_ASK_BTF:
-		return give_view(skep_view_open(true), fd);
+		return give_view(skep_view_open(n->skep), fd);
 	case SKEP_ASK_FDINFO:
 		return give_view(skep_fdinfo_open(n->skep, (int)args[1]), fd);
 	case SKEP_ASK_XDP:

@@ -43,15 +43,10 @@ int skep_view_text(const char *text, size_t len)
 	return view(text, len);
 }
 
-int skep_view_open(bool btf)
+int skep_view_open(struct skep *skep)
 {
-	struct skep_btf *own = NULL;
-	int err = btf ? skep_btf_vmlinux(&own) : 0, fd;
+	const struct skep_btf *btf = NULL;
+	int err = skep ? skep_btf_presented(skep, &btf) : 0;
 
-	if (err)
-		return err;
-	fd = view(own ? own->data : NULL, own ? own->data_size : 0);
-	if (own)
-		skep_btf_put(own);
-	return fd;
+	return err ? err : view(btf ? btf->data : NULL, btf ? btf->data_size : 0);
 }

@@ -10,8 +10,9 @@
 
 #define SKEP_VIEW_BTF "/sys/kernel/btf/vmlinux"
 
-/* A sealed file, at its start: the BTF of the kernel that an instance presents, or nothing. -errno. */
-int skep_view_open(bool btf);
+struct skep;
+/* A sealed file, at its start: the BTF that the instance presents as the kernel's (NULL: nothing). -errno. */
+int skep_view_open(struct skep *skep);
 /* The same with that text. */
 int skep_view_text(const char *text, size_t len);
 /* The file behind fd again, read-only and at its start: -errno. */

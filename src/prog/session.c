@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sessions: what is not needed for every run. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@ int skep_session_open(struct skep_session *s, struct skep_prog *prog)
 	int err;
 
 	memset(s, 0, sizeof(*s));
+	/* Another kernel's types say where things lie; here they lie elsewhere. */
+	if (prog->obj.skep->foreign)
+		return -EOPNOTSUPP;
 	err = skep_env_open(&s->env, prog->obj.skep);
 	if (err)
 		return err;
