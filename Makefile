@@ -207,7 +207,7 @@ $(BUILD)/bench/bench_exec: $(call obj,bench/bench_exec.c test/kern.c) $(BENCH_PR
 		$(BUILD)/libskep-core.a | $(BENCH_PROGS:%=%.user.bin) $(BENCH_PROGS:%=%.kernel.bin)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lm -o $@
-$(BUILD)/bench/bench_map: $(call obj,test/asm.c)
+$(BUILD)/bench/bench_map $(BUILD)/bench/bench_trace: $(call obj,test/asm.c)
 $(BUILD)/bench/bench_client: | $(CLIENTS) $(BUILD)/skep $(BUILD)/libskep-preload.so
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(call obj,test/kern.c) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)

@@ -128,6 +128,19 @@ static struct agent_thread *make(uint32_t tid, uint32_t pid)
 	return t;
 }
 
+/* Where the control block has the thread's id. A command is entered before it has any. */
+static void learn(uint64_t base, uint32_t tid)
+{
+	/* Their control block begins with its own address. */
+	if (!base || atomic_load(&tid_offset) || *(volatile uint64_t *)base != base)
+		return;
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)
+		if (word_at(base, offsets[i]) == tid) {
+			atomic_store(&tid_offset, offsets[i]);
+			break;
+		}
+}
+
 static __attribute__((noinline)) struct agent_thread *slow(uint64_t base)
 {
 	uint32_t tid = (uint32_t)SYS1(SYS_gettid, 0), pid, none = 0;
@@ -136,8 +149,10 @@ static __attribute__((noinline)) struct agent_thread *slow(uint64_t base)
 
 	if (atomic_load(image)) {
 		t = lookup(tid);
-		if (t)
+		if (t) {
+			learn(base, tid);
 			return t;
+		}
 	}
 	signals = skep_signals_block();
 	pid = (uint32_t)SYS1(SYS_getpid, 0);
@@ -154,14 +169,7 @@ static __attribute__((noinline)) struct agent_thread *slow(uint64_t base)
 		atomic_store(image, 1);
 	}
 	t = make(tid, pid);
-	if (base && !atomic_load(&tid_offset))
-		for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++)
-			/* Their control block begins with its own address. */
-			if (*(volatile uint64_t *)base == base &&
-			    word_at(base, offsets[i]) == tid) {
-				atomic_store(&tid_offset, offsets[i]);
-				break;
-			}
+	learn(base, tid);
 	atomic_store(&making, 0);
 	skep_signals_restore(signals);
 	return t;
