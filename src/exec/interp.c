@@ -15,6 +15,7 @@
 #include "exec/alu.h"
 #include "exec/bind.h"
 #include "exec/exec.h"
+#include "exec/slot.h"
 #include "exec/timed.h"
 #include "helper/helper.h"
 #include "helper/kfunc.h"

@@ -153,7 +153,13 @@ neg32:
 	DST = (uint32_t)-DST;
 	NEXT();
 mov64x:
-	DST = insn->off ? skep_sext(SRC, insn->off / 8) : SRC;
+	if (insn->off == SKEP_ADDR_PERCPU) {
+		if (MODE == RAW)
+			goto bad;
+		DST = skep_slots_at(vm->env->skep->slots, vm->env->cpu) + SRC;
+	} else {
+		DST = insn->off ? skep_sext(SRC, insn->off / 8) : SRC;
+	}
 	NEXT();
 mov32x:
 	DST = (uint32_t)(insn->off ? skep_sext(SRC, insn->off / 8) : SRC);

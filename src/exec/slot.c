@@ -131,6 +131,16 @@ const void *skep_slots_var(const struct skep_slots *slots, uint32_t var)
 	return var < SKEP_NVARS ? (const void *)&slots->shared->slot[0].var[var].value : NULL;
 }
 
+size_t skep_slots_var_offset(uint32_t var)
+{
+	return offsetof(struct slot, var[var].value);
+}
+
+uint64_t skep_slots_at(const struct skep_slots *slots, uint32_t cpu)
+{
+	return (uintptr_t)&slots->shared->slot[cpu];
+}
+
 bool skep_slots_contain(const struct skep_slots *slots, uint64_t addr, size_t size)
 {
 	uint64_t off = addr - (uintptr_t)slots->shared->slot;

@@ -36,6 +36,10 @@ extern const char *const skep_slots_vars[SKEP_NVARS];
 int skep_slots_find_var(const char *name);
 /* Slot 0's copy, as struct skep_percpu has it; NULL: no such variable. */
 const void *skep_slots_var(const struct skep_slots *slots, uint32_t var);
+/* Where it lies from the begin of its slot, and where slot cpu begins: as the kernel has it,
+ * offset plus begin is that CPU's copy. */
+size_t skep_slots_var_offset(uint32_t var);
+uint64_t skep_slots_at(const struct skep_slots *slots, uint32_t cpu);
 /* Whether these bytes are of some slot's copy. */
 bool skep_slots_contain(const struct skep_slots *slots, uint64_t addr, size_t size);
 

@@ -41,6 +41,10 @@ static bool decode_mov(const struct bpf_insn *in, struct skep_insn *out)
 		return false;
 	if (!in->off)
 		return true;
+	if (out->is64 && in->off == SKEP_ADDR_PERCPU) {
+		out->op = SKEP_OP_PERCPU;
+		return true;
+	}
 	if (in->off != 8 && in->off != 16 && !(in->off == 32 && out->is64))
 		return false;
 	out->op = SKEP_OP_MOVSX;

@@ -158,6 +158,9 @@ int skep_disasm(const struct bpf_insn *insn, const struct skep_disasm_names *nam
 		put(&t, "r%u = addr_space_cast(r%u, %u, %u)", d.dst, d.src, (uint32_t)d.imm >> 16,
 		    d.imm & 0xffff);
 		break;
+	case SKEP_OP_PERCPU:
+		put(&t, "r%u = &(void __percpu *)(r%u)", d.dst, d.src);
+		break;
 	case SKEP_OP_END:
 		put(&t, "r%u = %s%u r%u", d.dst, swap_name[d.kind], d.size * 8, d.dst);
 		break;

@@ -18,6 +18,7 @@ enum skep_op {
 	SKEP_OP_ALU, /* dst = dst OP src; kind is BPF_ADD .. BPF_ARSH, MOV and NEG included */
 	SKEP_OP_MOVSX, /* dst = sign-extended low `size` bytes of src */
 	SKEP_OP_ADDR_CAST, /* dst = arena address space cast of src */
+	SKEP_OP_PERCPU, /* dst = this CPU's copy of the variable at offset src; only in images */
 	SKEP_OP_END, /* dst = byte order conversion, size 2, 4 or 8; see skep_insn.swap */
 	SKEP_OP_LDIMM64, /* dst = 64-bit immediate or pseudo value; two slots */
 	SKEP_OP_LOAD, /* dst = *(size *)(src + off), signed_ says which extension */
@@ -33,6 +34,8 @@ enum skep_op {
 	SKEP_OP_CALL_KFUNC,
 	SKEP_OP_EXIT,
 };
+
+#define SKEP_ADDR_PERCPU (-1) /* off of a BPF_MOV that is SKEP_OP_PERCPU */
 
 enum skep_swap { SKEP_SWAP_LE, SKEP_SWAP_BE, SKEP_SWAP_ALWAYS };
 

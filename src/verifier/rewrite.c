@@ -13,8 +13,10 @@
 #include <string.h>
 
 #include "bpf/instance.h"
+#include "exec/slot.h"
 #include "helper/helper.h"
 #include "helper/kfunc.h"
+#include "isa/isa.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "a part of a field is loaded from its lower addresses");
@@ -313,7 +315,7 @@ static bool jumps_over_nothing(const struct rewriter *r, uint32_t target)
 	if (target <= r->at)
 		return false;
 	for (uint32_t i = r->at + 1; i < target; i++) {
-		if (r->aux[i].seen)
+		if (r->aux[i].seen && !r->aux[i].removed)
 			return false;
 	}
 	return true;
@@ -355,7 +357,21 @@ static void jump(struct rewriter *r, struct bpf_insn insn)
 	emit_with(r, (struct bpf_insn){.code = BPF_JMP32 | BPF_JA}, plain_fact(r), target);
 }
 
-/* ---- Kfuncs ---- */
+/* ---- Calls ---- */
+
+bool skep_rewrite_inlines(const struct bpf_insn *call)
+{
+	return call->code == (BPF_JMP | BPF_CALL) && !call->src_reg &&
+	       call->imm == BPF_FUNC_get_smp_processor_id;
+}
+
+/* The number of the CPU is a variable of this CPU, found by its offset. */
+static void cpu_number(struct rewriter *r)
+{
+	emit(r, alu(MOV_IMM, BPF_REG_0, 0, (int32_t)skep_slots_var_offset(SKEP_VAR_CPU_NUMBER)));
+	emit(r, (struct bpf_insn){.code = MOV_REG, .off = SKEP_ADDR_PERCPU});
+	emit(r, (struct bpf_insn){.code = BPF_LDX | BPF_MEM | BPF_W});
+}
 
 static void kfunc_call(struct rewriter *r, struct bpf_insn insn)
 {
@@ -370,6 +386,25 @@ static void kfunc_call(struct rewriter *r, struct bpf_insn insn)
 	/* This cast gives what it got. */
 	if (r->aux[r->at].kfunc == SKEP_KFUNC_bpf_rdonly_cast)
 		emit(r, alu(MOV_REG, BPF_REG_0, BPF_REG_1, 0));
+}
+
+/* ---- Arithmetic ---- */
+
+/* Signed division by -1, of which one case overflows. */
+static bool divides_by_minus_one(const struct bpf_insn *insn)
+{
+	uint8_t op = BPF_OP(insn->code);
+
+	return insn->off == 1 && insn->imm == -1 && BPF_SRC(insn->code) == BPF_K &&
+	       (op == BPF_DIV || op == BPF_MOD);
+}
+
+static void negate(struct rewriter *r, struct bpf_insn insn)
+{
+	if (BPF_OP(insn.code) == BPF_MOD)
+		emit(r, alu(BPF_ALU | BPF_MOV | BPF_K, insn.dst_reg, 0, 0));
+	else
+		emit(r, alu(BPF_CLASS(insn.code) | BPF_NEG, insn.dst_reg, 0, 0));
 }
 
 /* ---- The walk ---- */
@@ -388,10 +423,14 @@ static void rewrite_one(struct rewriter *r)
 		load_field(r, *insn, aux->field);
 	} else if ((class == BPF_ST || class == BPF_STX) && mode == BPF_MEM && aux->field) {
 		store_field(r, *insn, aux->field);
+	} else if ((class == BPF_ALU || class == BPF_ALU64) && divides_by_minus_one(insn)) {
+		negate(r, *insn);
 	} else if (is_jump(insn)) {
 		jump(r, *insn);
 	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL) {
 		kfunc_call(r, *insn);
+	} else if (skep_rewrite_inlines(insn)) {
+		cpu_number(r);
 	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL) {
 		emit_with(r, *insn, full_fact(r), r->subprogs[aux->subprog].start);
 	} else {
@@ -408,7 +447,7 @@ static void walk(struct rewriter *r)
 
 		r->place[i] = r->img.len;
 		r->at = i;
-		if (r->aux[i].seen)
+		if (r->aux[i].seen && !r->aux[i].removed)
 			rewrite_one(r);
 		if (wide && i + 1 < r->ninsns)
 			r->place[++i] = r->img.len;

@@ -17,6 +17,7 @@
 /* What the verifier found out about one original instruction. */
 struct skep_aux {
 	bool seen; /* reached on some path */
+	bool removed; /* saves or restores a register that the call around it leaves alone */
 	bool branch_taken_only; /* conditional jump: only the jump was ever reached ... */
 	bool fallthrough_only; /* ... only the next instruction was */
 	uint8_t mem; /* enum skep_mem of its address operand */
@@ -38,6 +39,9 @@ struct skep_aux {
 	uint32_t kfunc; /* kernel function call: enum skep_kfunc_id */
 	uint32_t loop_inline; /* bpf_loop: callback is constant; subprogram number + 1 */
 };
+
+/* Whether the call of a helper is replaced by instructions that change R0 only. */
+bool skep_rewrite_inlines(const struct bpf_insn *call);
 
 /* Fills prog->image (and moves prog->line_info, func_info offsets) from the original
  * instructions and aux. subprogs: start, len, stack of the original. 0 or -ENOMEM. */

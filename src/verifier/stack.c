@@ -97,6 +97,7 @@ static int check_bounds(struct venv *env, const struct vreg *reg, int r, int off
 			skep_v_tnum(reg->s.bits, buf), off, size);
 	if (sub->stack < (uint32_t)((-min + 7) & ~7ll))
 		sub->stack = (uint32_t)((-min + 7) & ~7ll);
+	skep_v_fastcall_touch(env, reg->frameno, min);
 	if (!skep_v_stack_mut(env, env->cur, reg->frameno, (uint32_t)((-min - 1) / 8)))
 		return -ENOMEM;
 	return 0;

@@ -211,6 +211,7 @@ struct vtodo {
 #define V_CALLBACKS 0x08u /* calls a helper that calls back */
 #define V_OWN_CYCLE 0x80000000u /* in vinsn.scc: a call that calls back, on no other cycle */
 #define V_SECOND    0x10u /* second slot of a 64-bit load */
+#define V_FAST_PAIR 0x20u /* saves or restores a register around a call (fastcall.c) */
 
 struct vinsn {
 	uint8_t flags;
@@ -221,6 +222,7 @@ struct vinsn {
 	uint32_t subprog;
 	uint8_t ways; /* jump: 1 went on below, 2 jumped */
 	bool loop_seen; /* bpf_loop: loop_inline says something */
+	uint8_t fast_pairs; /* call: saves before it and restores behind that may go */
 };
 
 struct vsubprog {
@@ -228,6 +230,8 @@ struct vsubprog {
 	uint32_t stack; /* bytes used */
 	uint32_t name_off;
 	uint32_t type_id; /* of its BTF function, 0 */
+	int32_t fast_off; /* slots from here on down are only for saves around calls */
+	bool keep_fast_stack; /* some of those saves stay */
 	bool has_tail_call, has_ld_abs, is_cb, is_async, tail_call_reachable;
 	bool global;
 	bool called; /* global: called by verified code */
@@ -527,6 +531,13 @@ int skep_v_live_commit(struct venv *env, const struct vstate *st, uint32_t insn)
 int skep_v_live_update(struct venv *env);
 /* Slots of frame that may be read from here on, in a state stored earlier. */
 uint64_t skep_v_live_slots(struct venv *env, const struct vstate *st, uint32_t frame);
+
+/* ---- fastcall.c ---- */
+void skep_v_fastcall_find(struct venv *env);
+/* The current instruction touches the stack of frame, at off and above. */
+void skep_v_fastcall_touch(struct venv *env, uint32_t frame, int64_t off);
+/* Leaves out what nobody touched, once everything was walked. */
+void skep_v_fastcall_remove(struct venv *env);
 
 /* ---- explain.c ---- */
 void skep_v_explain(struct venv *env, int err);

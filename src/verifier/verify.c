@@ -285,12 +285,17 @@ static int run_phases(struct venv *env)
 		err = skep_v_live_regs(env);
 	if (!err)
 		skep_v_find_pkt_changes(env);
+	/* Whoever watches compares the stack with the states. */
+	if (!err && !env->watch)
+		skep_v_fastcall_find(env);
 	if (!err)
 		err = walk_from(env, 0);
 	if (!err)
 		err = walk_globals(env);
-	if (!err)
+	if (!err) {
+		skep_v_fastcall_remove(env);
 		err = skep_v_check_stack_depth(env);
+	}
 	if (!err)
 		err = skep_v_check_kfuncs(env);
 	return err;

@@ -10,6 +10,7 @@
 
 #include "exec/bind.h"
 #include "exec/jit/jit.h"
+#include "exec/slot.h"
 #include "helper/helper.h"
 #include "helper/kfunc.h"
 #include "map/map.h"
@@ -228,6 +229,24 @@ static int lower_one(struct jit *jit, uint32_t n, const struct skep_insn *d, str
 	}
 }
 
+/* Reads the CPU's number from its variable: the environment knows it. */
+static bool lower_cpu_number(struct jit *jit, uint32_t n, const struct skep_insn *d)
+{
+	struct ir *offset = n ? &jit->ir[n - 1] : NULL, *load = &jit->ir[n + 1];
+	const struct bpf_insn *in = &jit->image->insns[n + 1];
+
+	if (n + 1 >= jit->len || !offset || offset->op != IR_MOV || offset->dst != d->src ||
+	    offset->a != NO_REG || d->dst != d->src ||
+	    offset->imm != (int64_t)skep_slots_var_offset(SKEP_VAR_CPU_NUMBER) ||
+	    in->code != (BPF_LDX | BPF_MEM | BPF_W) || in->src_reg != d->dst ||
+	    in->dst_reg != d->dst || in->off)
+		return false;
+	*offset = *load = ir_empty;
+	jit->ir[n].op = IR_CPU;
+	jit->ir[n].dst = d->dst;
+	return true;
+}
+
 static int lower_relocs(struct jit *jit)
 {
 	for (uint32_t k = 0; k < jit->image->nrelocs; k++) {
@@ -405,6 +424,12 @@ int jit_lower(struct jit *jit)
 			return slots;
 		if (slots == 2)
 			jit->ir[n + 1] = ir_empty;
+		if (d.op == SKEP_OP_PERCPU) {
+			if (!lower_cpu_number(jit, n, &d))
+				return -EINVAL;
+			slots = 2;
+			continue;
+		}
 		err = lower_one(jit, n, &d, &jit->ir[n]);
 		if (err)
 			return err;
