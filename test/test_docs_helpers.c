@@ -45,6 +45,7 @@ static const struct {
 	{BPF_FUNC_sk_lookup_tcp, "NULL: an instance has no sockets"},
 	{BPF_FUNC_sk_lookup_udp, "NULL: an instance has no sockets"},
 	{BPF_FUNC_skc_lookup_tcp, "NULL: an instance has no sockets"},
+	{BPF_FUNC_skc_to_tcp_sock, "NULL: an instance has no sockets"},
 	{BPF_FUNC_xdp_get_buff_len, "not in syscall programs"},
 	{BPF_FUNC_skb_pull_data, "packets are linear, so nothing moves"},
 	{BPF_FUNC_clone_redirect,

@@ -36,6 +36,11 @@ struct run {
 	const char *in, *field;
 };
 
+#define KEY_PUT                                                                                    \
+	"r6 = 5; if r0 == 0 goto e; r1 = r0; r6 = *(u8 *)(r0 +8); r6 += 10; "                      \
+	"call kfunc bpf_key_put; e: r0 = r6; exit"
+#define KEY(serial) "r1 = " serial "; r2 = 0; call kfunc bpf_lookup_user_key; " KEY_PUT
+
 static const struct run runs[] = {
 #define SKB(f, size)                                                                               \
 	{                                                                                          \
@@ -53,6 +58,20 @@ static const struct run runs[] = {
 	{"rdonly_cast", BPF_PROG_TYPE_SCHED_CLS,
 	 "r1 = 64; r2 = 0; call kfunc bpf_rdonly_cast; r0 = *(u32 *)(r0 +0); r0 += 3; exit", NULL,
 	 NULL},
+	{"key of the session", BPF_PROG_TYPE_SYSCALL, KEY("-3"), NULL, NULL},
+	{"key that is none", BPF_PROG_TYPE_SYSCALL, KEY("0x7ffffff0"), NULL, NULL},
+	{"key of number 0", BPF_PROG_TYPE_SYSCALL, KEY("0"), NULL, NULL},
+	{"key with wrong flags", BPF_PROG_TYPE_SYSCALL,
+	 "r1 = -3; r2 = 4; call kfunc bpf_lookup_user_key; " KEY_PUT, NULL, NULL},
+	{"key: the serial number is one", BPF_PROG_TYPE_SYSCALL,
+	 "r1 = -3; r2 = 0; call kfunc bpf_lookup_user_key; r6 = 5; if r0 == 0 goto e; "
+	 "r1 = *(u64 *)(r0 +0); r6 = *(u32 *)(r1 +%d); r6 >>= 31; "
+	 "r1 = r0; call kfunc bpf_key_put; e: r0 = r6; exit",
+	 "key", "serial"},
+	{"platform keys", BPF_PROG_TYPE_SYSCALL,
+	 "r1 = 2; call kfunc bpf_lookup_system_key; " KEY_PUT, NULL, NULL},
+	{"system keys beyond", BPF_PROG_TYPE_SYSCALL,
+	 "r1 = 3; call kfunc bpf_lookup_system_key; " KEY_PUT, NULL, NULL},
 	{"xdp_buff length", BPF_PROG_TYPE_XDP,
 	 "call kfunc bpf_cast_to_kern_ctx; r1 = *(u64 *)(r0 +%d); r2 = *(u64 *)(r0 +8); r2 -= r1; "
 	 "r0 = r2; exit",
@@ -82,7 +101,9 @@ static long run(struct side *s, const char *raw, const struct run *r)
 		print_message("%s: %s\n%s\n", r->name, strerror((int)-err), s->log);
 		return err;
 	}
-	err = side_run_packet(s, fd, packet, sizeof(packet), &ret);
+	err = r->type == BPF_PROG_TYPE_SYSCALL
+		      ? side_run(s, fd, packet, sizeof(packet), &ret)
+		      : side_run_packet(s, fd, packet, sizeof(packet), &ret);
 	close(fd);
 	assert_int_equal(err, 0);
 	return (long)ret;

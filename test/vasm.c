@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helper/helper.h"
+
 struct label {
 	char name[32];
 	int at;
@@ -28,71 +30,6 @@ struct vasm {
 	int nlabels;
 	struct fixup fixups[256];
 	int nfixups;
-};
-
-static const char *const helper_names[] = {
-#define H(id, name) [id] = #name
-	H(1, map_lookup_elem),
-	H(2, map_update_elem),
-	H(3, map_delete_elem),
-	H(4, probe_read),
-	H(5, ktime_get_ns),
-	H(6, trace_printk),
-	H(7, get_prandom_u32),
-	H(8, get_smp_processor_id),
-	H(9, skb_store_bytes),
-	H(10, l3_csum_replace),
-	H(12, tail_call),
-	H(148, copy_from_user),
-	H(13, clone_redirect),
-	H(14, get_current_pid_tgid),
-	H(16, get_current_comm),
-	H(23, redirect),
-	H(25, perf_event_output),
-	H(26, skb_load_bytes),
-	H(27, get_stackid),
-	H(28, csum_diff),
-	H(34, get_hash_recalc),
-	H(39, skb_pull_data),
-	H(43, skb_change_head),
-	H(44, xdp_adjust_head),
-	H(45, probe_read_str),
-	H(51, redirect_map),
-	H(54, xdp_adjust_meta),
-	H(65, xdp_adjust_tail),
-	H(84, sk_lookup_tcp),
-	H(86, sk_release),
-	H(87, map_push_elem),
-	H(88, map_pop_elem),
-	H(89, map_peek_elem),
-	H(93, spin_lock),
-	H(94, spin_unlock),
-	H(105, strtol),
-	H(112, probe_read_user),
-	H(113, probe_read_kernel),
-	H(130, ringbuf_output),
-	H(131, ringbuf_reserve),
-	H(132, ringbuf_submit),
-	H(133, ringbuf_discard),
-	H(134, ringbuf_query),
-	H(164, for_each_map_elem),
-	H(169, timer_init),
-	H(170, timer_set_callback),
-	H(171, timer_start),
-	H(172, timer_cancel),
-	H(197, dynptr_from_mem),
-	H(198, ringbuf_reserve_dynptr),
-	H(199, ringbuf_submit_dynptr),
-	H(200, ringbuf_discard_dynptr),
-	H(201, dynptr_read),
-	H(202, dynptr_write),
-	H(203, dynptr_data),
-	H(165, snprintf),
-	H(181, loop),
-	H(182, strncmp),
-	H(188, xdp_get_buff_len),
-	H(195, map_lookup_percpu_elem),
-#undef H
 };
 
 static void skip(struct vasm *a)
@@ -423,8 +360,8 @@ static bool statement(struct vasm *a)
 			return emit(a, BPF_JMP | BPF_CALL, 0, 0, 0, (int32_t)v);
 		if (!ident(a, name, sizeof(name)))
 			return false;
-		for (size_t i = 0; i < sizeof(helper_names) / sizeof(*helper_names); i++)
-			if (helper_names[i] && !strcmp(helper_names[i], name))
+		for (uint32_t i = 0; i < SKEP_MAX_HELPERS; i++)
+			if (skep_helper_name(i) && !strcmp(skep_helper_name(i), name))
 				return emit(a, BPF_JMP | BPF_CALL, 0, 0, 0, (int32_t)i);
 		return false;
 	}

@@ -16,6 +16,15 @@
 #define UNLOCK "call kfunc bpf_rcu_read_unlock;"
 #define END    "r0 = 0; exit"
 
+#define SYSTEM_KEY "r1 = 0; call kfunc bpf_lookup_system_key; "
+#define USER_KEY   "r1 = -3; r2 = 0; call kfunc bpf_lookup_user_key; "
+#define PUT        "r1 = r0; call kfunc bpf_key_put; "
+/* A socket in R0, borrowed and taken: struct __sk_buff.sk is at 168. */
+#define SK "r0 = *(u64 *)(r1 +168); if r0 == 0 goto e; "
+#define LOOKUP                                                                                     \
+	"r2 = 0; *(u64 *)(r10 -16) = r2; *(u64 *)(r10 -8) = r2; r2 = r10; r2 += -16; r3 = 12; "    \
+	"r4 = 0; r5 = 0; call skc_lookup_tcp; if r0 == 0 goto e; "
+
 const struct vcase vcases_btf[] = {
 	/* ---- Calls ---- */
 	TC("kfunc: not GPL", LOCK UNLOCK END, NOT_GPL),
@@ -61,5 +70,71 @@ const struct vcase vcases_btf[] = {
 	TC("rdonly: of a number", "r1 = 1; r2 = 0; call kfunc bpf_rdonly_cast; r0 = 0; exit"),
 	TC("rdonly: to void, atomic",
 	   "r2 = 0; call kfunc bpf_rdonly_cast; r1 = 1; lock *(u32 *)(r0 +0) += r1; " END),
+
+	/* ---- References ---- */
+	SYSCALL("key: of a user", USER_KEY "if r0 == 0 goto e; " PUT "e: " END),
+	SYSCALL("key: of the system", SYSTEM_KEY "if r0 == 0 goto e; " PUT "e: " END),
+	SYSCALL("key: not given back", SYSTEM_KEY END),
+	SYSCALL("key: not given back on one way",
+		SYSTEM_KEY "if r0 == 0 goto e; r0 = *(u8 *)(r0 +8); e: " END),
+	SYSCALL("key: given back unchecked", SYSTEM_KEY PUT END),
+	SYSCALL("key: given back twice",
+		SYSTEM_KEY "if r0 == 0 goto e; r6 = r0; " PUT "r1 = r6; call kfunc bpf_key_put; "
+			   "e: " END),
+	SYSCALL("key: used when it is gone",
+		SYSTEM_KEY "if r0 == 0 goto e; r6 = r0; " PUT "r0 = *(u64 *)(r6 +0); e: " END),
+	SYSCALL("key: moved", SYSTEM_KEY "if r0 == 0 goto e; r6 = r0; r0 += 8; " PUT "e: " END),
+	SYSCALL("key: put a number", "r1 = 1; call kfunc bpf_key_put; " END),
+	SYSCALL("key: put NULL", "r1 = 0; call kfunc bpf_key_put; " END),
+	SYSCALL("key: put the context", "call kfunc bpf_key_put; " END),
+	SYSCALL("key: put the stack", "r1 = r10; r1 += -16; call kfunc bpf_key_put; " END),
+	SYSCALL("key: written", SYSTEM_KEY "if r0 == 0 goto e; *(u64 *)(r0 +0) = 0; e: " END),
+	SYSCALL("key: over its end",
+		SYSTEM_KEY "if r0 == 0 goto e; r0 = *(u64 *)(r0 +16); e: " END),
+	SYSCALL("key: part of a pointer",
+		SYSTEM_KEY "if r0 == 0 goto e; r0 = *(u32 *)(r0 +0); e: " END),
+	SYSCALL("key: a pointer in it",
+		SYSTEM_KEY "if r0 == 0 goto e; r6 = *(u64 *)(r0 +0); " PUT "e: " END),
+	SYSCALL("key: on the stack",
+		SYSTEM_KEY "*(u64 *)(r10 -8) = r0; if r0 == 0 goto e; r1 = *(u64 *)(r10 -8); "
+			   "call kfunc bpf_key_put; e: " END),
+	SYSCALL("key: two",
+		SYSTEM_KEY "r6 = r0; " SYSTEM_KEY "if r0 == 0 goto e; " PUT
+			   "e: if r6 == 0 goto f; r1 = r6; call kfunc bpf_key_put; f: " END),
+	SYSCALL("key: in a function",
+		"call :f; if r0 == 0 goto e; " PUT "e: " END "; f: " SYSTEM_KEY "exit"),
+	SYSCALL("key: in a read side, sleeping", LOCK USER_KEY END),
+	TC("key: where it may not sleep", USER_KEY END),
+	{.name = "key: for a type that may not",
+	 .type = BPF_PROG_TYPE_SOCKET_FILTER,
+	 .text = SYSTEM_KEY END},
+
+	/* ---- Sockets as structures ---- */
+	TC("sock: cast", SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
+			    "r0 = *(u64 *)(r0 +0); e: " END),
+	TC("sock: cast of the context", "call skc_to_tcp_sock; " END),
+	TC("sock: cast unchecked",
+	   SK "r1 = r0; call skc_to_tcp6_sock; r0 = *(u64 *)(r0 +0); e: " END),
+	TC("sock: cast of a cast", SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
+				      "r1 = r0; call skc_to_udp6_sock; e: " END),
+	TC("sock: cast unchecked of a cast", SK "r1 = r0; call skc_to_tcp_sock; "
+						"r1 = r0; call skc_to_unix_sock; e: " END),
+	TC("sock: full of a cast", SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
+				      "r1 = r0; call sk_fullsock; e: " END),
+	TC("sock: a multipath one of a cast",
+	   SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
+	      "r1 = r0; call skc_to_mptcp_sock; e: " END),
+	TC("sock: a cast written", SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
+				      "*(u64 *)(r0 +0) = 0; e: " END),
+	TC("sock: a cast given back", LOOKUP "r1 = r0; r6 = r0; call skc_to_tcp_sock; "
+					     "if r0 == 0 goto f; r1 = r0; call sk_release; e: " END
+					     "; f: r1 = r6; call sk_release; " END),
+	TC("sock: a cast used when it is gone",
+	   LOOKUP "r1 = r0; r6 = r0; call skc_to_tcp_sock; r7 = r0; "
+		  "r1 = r6; call sk_release; if r7 == 0 goto e; r0 = *(u8 *)(r7 +0); e: " END),
+	TC("sock: not GPL",
+	   SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
+	      "r0 = *(u64 *)(r0 +0); e: " END,
+	   NOT_GPL),
 	{.name = NULL},
 };

@@ -12,6 +12,7 @@
 #include "exec/timer.h"
 #include "exec/slot.h"
 #include "os/os.h"
+#include "exec/heap.h"
 #include "os/participant.h"
 
 #define MAX_CPUS  4096
@@ -31,6 +32,7 @@ static void instance_free(struct skep *skep)
 		skep_btf_put(skep->vmlinux);
 	skep_handles_close(skep);
 	skep_objects_free(skep);
+	skep_heap_close(skep);
 	skep_slots_close(skep->slots);
 	skep_seg_close(&skep->changes);
 	skep_parts_close(skep->parts);

@@ -76,6 +76,7 @@ struct skep_timers; /* exec/timer.c */
 struct skep_slots; /* CPU slots, in a shared segment (exec/slot.c) */
 struct skep_parts; /* participants (os/participant.h) */
 struct skep_btf;
+struct skep_heap; /* exec/heap.c */
 struct skep_verify_watch;
 struct skep_handles; /* inotify, lock bytes (bpf/handle.c) */
 
@@ -92,6 +93,7 @@ struct skep {
 	struct skep_handles *handles;
 	struct skep_sys *_Atomic sys;
 	struct skep_timers *_Atomic timers; /* once a program makes one */
+	struct skep_heap *_Atomic heap; /* once a program needs it */
 	struct skep_slots *slots;
 	struct skep_parts *parts;
 	struct skep_btf *_Atomic vmlinux; /* the types that skep presents, once needed */
@@ -180,6 +182,7 @@ struct skep_prog {
 	char name[BPF_OBJ_NAME_LEN];
 	uint8_t tag[BPF_TAG_SIZE];
 	bool gpl, dst_needed, xdp_frags, sleepable;
+	bool heap; /* it uses objects of the instance's heap: runs in this process only */
 	struct skep_image image;
 	struct skep_bound bound;
 	struct skep_code code; /* code.entry NULL: not compiled */

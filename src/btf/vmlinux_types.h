@@ -686,6 +686,14 @@ struct task_struct {
 	u32 loginuid;
 	unsigned int sessionid;
 };
+typedef int32_t key_serial_t;
+struct key {
+	key_serial_t serial;
+};
+struct bpf_key {
+	struct key *key;
+	bool has_ref;
+};
 struct linux_binprm {
 	struct file *file;
 	struct cred *cred;
@@ -805,6 +813,40 @@ struct tcp_sock {
 	u64 bytes_received;
 	u64 bytes_acked;
 	u64 bytes_sent;
+};
+struct tcp6_sock {
+	struct tcp_sock tcp;
+	struct ipv6_pinfo inet6;
+};
+struct inet_timewait_sock {
+	struct sock_common __tw_common;
+};
+struct tcp_timewait_sock {
+	struct inet_timewait_sock tw_sk;
+};
+struct request_sock {
+	struct sock_common __req_common;
+	struct sock *sk;
+};
+struct inet_request_sock {
+	struct request_sock req;
+};
+struct tcp_request_sock {
+	struct inet_request_sock req;
+};
+struct udp_sock {
+	struct inet_sock inet;
+};
+struct udp6_sock {
+	struct udp_sock udp;
+	struct ipv6_pinfo inet6;
+};
+struct unix_sock {
+	struct sock sk;
+	struct path path;
+};
+struct mptcp_sock {
+	struct inet_connection_sock sk;
 };
 struct skb_shared_info {
 	__u8 nr_frags;

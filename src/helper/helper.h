@@ -82,6 +82,7 @@ struct skep_helper {
 	uint16_t size[5]; /* of FIXED_SIZE arguments, bytes; of DYNPTR, enum skep_dynptr_kind */
 	uint8_t ret;
 	uint8_t flags;
+	const char *ret_type; /* RET_BTF_ID: the structure, in skep's BTF */
 };
 
 /* Functions that only rewritten programs call (verifier/rewrite.c): rows without a name, so

@@ -4,6 +4,7 @@
 #ifndef SKEP_HELPER_KERN_CTX_H
 #define SKEP_HELPER_KERN_CTX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct skep_view_skb { /* struct sk_buff */
@@ -33,6 +34,15 @@ struct skep_view_xdp { /* struct xdp_buff */
 	struct skep_view_rxq *rxq;
 	void *txq;
 	uint32_t frame_sz, flags;
+};
+
+struct skep_view_key { /* struct key */
+	int32_t serial;
+};
+
+struct skep_view_bpf_key { /* struct bpf_key */
+	struct skep_view_key *key;
+	bool has_ref;
 };
 
 #endif

@@ -10,5 +10,8 @@
 			       struct skep_env *env)
 
 skep_helper_fn skep_k_bpf_cast_to_kern_ctx;
+skep_helper_fn skep_k_bpf_key_put;
+skep_helper_fn skep_k_bpf_lookup_system_key;
+skep_helper_fn skep_k_bpf_lookup_user_key;
 
 #endif

@@ -11,10 +11,19 @@
 #define T(type) (1ull << BPF_PROG_TYPE_##type)
 #define ALL     (~0ull)
 
+/* The kernel's sets: types that it registers functions for go with others of their kind. */
+#define CGROUP                                                                                     \
+	(T(CGROUP_SKB) | T(CGROUP_SOCK) | T(CGROUP_DEVICE) | T(CGROUP_SOCK_ADDR) |                 \
+	 T(CGROUP_SOCKOPT) | T(CGROUP_SYSCTL) | T(SOCK_OPS))
+#define TRACE   (T(TRACING) | T(TRACEPOINT) | T(PERF_EVENT) | T(LSM))
+#define GENERIC (T(SCHED_CLS) | T(SCHED_ACT) | T(XDP) | T(STRUCT_OPS) | T(SYSCALL) | CGROUP | TRACE)
+
 #define ACQUIRE  SKEP_KF_ACQUIRE
 #define RELEASE  SKEP_KF_RELEASE
 #define RET_NULL SKEP_KF_RET_NULL
 #define FAST     SKEP_KF_FASTCALL
+#define SLEEP    SKEP_KF_SLEEPABLE
+#define HEAP     SKEP_KF_HEAP
 #define NO_FN    SKEP_KF_NO_FN
 
 /* A kfunc with its function, and one that the rewritten program does itself. */
@@ -32,6 +41,13 @@ const struct skep_kfunc skep_kfuncs[SKEP_NKFUNCS] = {
 	/* What a program can see stays until it leaves (exec.h, epochs). */
 	N(bpf_rcu_read_lock, ALL, 0, "void bpf_rcu_read_lock(void);"),
 	N(bpf_rcu_read_unlock, ALL, 0, "void bpf_rcu_read_unlock(void);"),
+
+	/* Keys */
+	K(bpf_lookup_user_key, GENERIC, ACQUIRE | RET_NULL | SLEEP | HEAP,
+	  "struct bpf_key *bpf_lookup_user_key(s32 serial, u64 flags);"),
+	K(bpf_lookup_system_key, GENERIC, ACQUIRE | RET_NULL | HEAP,
+	  "struct bpf_key *bpf_lookup_system_key(u64 id);"),
+	K(bpf_key_put, GENERIC, RELEASE | HEAP, "void bpf_key_put(struct bpf_key *bkey);"),
 };
 /* clang-format on */
 

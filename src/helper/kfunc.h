@@ -25,6 +25,10 @@ enum skep_kfunc_id {
 	SKEP_KFUNC_bpf_percpu_obj_new_impl,
 	SKEP_KFUNC_bpf_percpu_obj_drop_impl,
 	SKEP_KFUNC_bpf_refcount_acquire_impl,
+	/* Keys */
+	SKEP_KFUNC_bpf_lookup_user_key,
+	SKEP_KFUNC_bpf_lookup_system_key,
+	SKEP_KFUNC_bpf_key_put,
 	SKEP_NKFUNCS
 };
 
@@ -43,6 +47,7 @@ enum skep_kfunc_id {
 #define SKEP_KF_FASTCALL      0x0800u
 #define SKEP_KF_PKT           0x1000u /* invalidates packet pointers */
 #define SKEP_KF_NO_FN         0x2000u /* the rewritten program does it without a call */
+#define SKEP_KF_HEAP          0x4000u /* works on objects of the heap (exec/heap.h) */
 
 struct skep_kfunc {
 	const char *name;

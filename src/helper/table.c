@@ -41,6 +41,11 @@
 	 T(SK_SKB) | T(SK_MSG) | T(CGROUP_SOCK_ADDR) | T(SK_REUSEPORT) | T(FLOW_DISSECTOR) |       \
 	 T(CGROUP_SYSCTL) | T(SK_LOOKUP))
 
+/* Types that may take a socket for a structure of the kernel. */
+#define SK_CAST                                                                                    \
+	((NETLIKE & ~(T(CGROUP_SOCK) | T(SK_REUSEPORT) | T(CGROUP_SYSCTL))) | T(SYSCALL) |         \
+	 T(TRACING))
+
 /* ---- Arguments ---- */
 
 #define NUM      SKEP_ARG_ANYTHING
@@ -90,6 +95,16 @@
 			   .ret = (returns),                                                       \
 			   .flags = (flag),                                                        \
 			   .arg = {__VA_ARGS__}}
+
+/* One that gives the socket as a structure of the kernel. */
+#define CAST(nm, type, of)                                                                         \
+	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
+			   .fn = skep_help_no_socket,                                              \
+			   .progs = SK_CAST,                                                       \
+			   .ret = SKEP_RET_BTF_ID_OR_NULL,                                         \
+			   .ret_type = (type),                                                     \
+			   .flags = PERF,                                                          \
+			   .arg = {(of)}}
 
 /* clang-format off */
 const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
@@ -227,6 +242,15 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	S(tcp_sock, TC | T(CGROUP_SKB) | T(SOCK_OPS) | T(CGROUP_SOCKOPT),
 	  SKEP_RET_TCP_SOCK_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
 	S(get_listener_sock, TC | T(CGROUP_SKB), SKEP_RET_SOCKET_OR_NULL, 0, SKEP_ARG_SOCK_COMMON),
+
+	/* Sockets as the kernel's own structures */
+	CAST(skc_to_tcp_sock, "tcp_sock", SKEP_ARG_BTF_SOCK_COMMON),
+	CAST(skc_to_tcp6_sock, "tcp6_sock", SKEP_ARG_BTF_SOCK_COMMON),
+	CAST(skc_to_tcp_timewait_sock, "tcp_timewait_sock", SKEP_ARG_BTF_SOCK_COMMON),
+	CAST(skc_to_tcp_request_sock, "tcp_request_sock", SKEP_ARG_BTF_SOCK_COMMON),
+	CAST(skc_to_udp6_sock, "udp6_sock", SKEP_ARG_BTF_SOCK_COMMON),
+	CAST(skc_to_unix_sock, "unix_sock", SKEP_ARG_BTF_SOCK_COMMON),
+	CAST(skc_to_mptcp_sock, "mptcp_sock", SKEP_ARG_SOCK_COMMON),
 
 	/* Maps of sockets, local storages */
 	S(sk_select_reuseport, T(SK_REUSEPORT), INT, 0, CTX, MAP, KEY, NUM),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/keyctl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -429,6 +430,15 @@ uint32_t skep_possible_cpus(void)
 		return n;
 	conf = sysconf(_SC_NPROCESSORS_CONF);
 	return conf > 0 ? (uint32_t)conf : 1;
+}
+
+int32_t skep_key_find(int32_t serial, bool create)
+{
+	long key = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, (long)serial, (long)create);
+
+	if (key >= 0)
+		return (int32_t)key;
+	return errno == EACCES && serial > 0 ? serial : -errno;
 }
 
 uint64_t skep_random(void)

@@ -130,6 +130,10 @@ int skep_probe_read(void *dst, const void *src, size_t len);
 long skep_probe_read_str(char *dst, const void *src, size_t len);
 int skep_probe_write(void *dst, const void *src, size_t len);
 
+/* The serial number of a key that the calling thread can name (keyctl(2), special ones too,
+ * which create makes): or -errno. One that it may not use is a key all the same. */
+int32_t skep_key_find(int32_t serial, bool create);
+
 uint32_t skep_possible_cpus(void);
 uint64_t skep_random(void);
 

@@ -118,6 +118,11 @@ static int add_prog(struct skep_trace *t, struct skep_prog *prog, struct skep_er
 	if (n == AGENT_MAX_PROGS || prog->nmaps > AGENT_PROG_MAPS)
 		return skep_fail(err, -E2BIG, NULL, "program '%s': too many programs or maps",
 				 prog->name);
+	if (prog->heap)
+		return skep_fail(
+			err, -EOPNOTSUPP, NULL,
+			"program '%s' makes objects, which other processes can't reach yet",
+			prog->name);
 	*a = (struct agent_prog){.type = prog->type,
 				 .len = im->len,
 				 .nrelocs = im->nrelocs,

@@ -9,6 +9,7 @@
 
 #include "helper/format.h"
 #include "verifier/async.h"
+#include "verifier/btfptr.h"
 #include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
@@ -42,7 +43,7 @@ static const struct {
 	[SKEP_ARG_STACK] = {T(STACK), "fp", false},
 	[SKEP_ARG_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK) | T(XDP_SOCK),
 				  "sock_common, sock, tcp_sock, xdp_sock", false},
-	[SKEP_ARG_BTF_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK) | T(XDP_SOCK),
+	[SKEP_ARG_BTF_SOCK_COMMON] = {T(SOCK) | T(SOCK_COMMON) | T(TCP_SOCK) | T(XDP_SOCK) | T(BTF),
 				      "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
 				      false},
 	[SKEP_ARG_SOCKET] = {T(SOCK), "sock", false},
@@ -51,6 +52,23 @@ static const struct {
 	[SKEP_ARG_DYNPTR] = {T(STACK) | T(DYNPTR), "fp, dynptr_ptr", false},
 	[SKEP_ARG_BTF_ID] = {0, "ptr_, trusted_ptr_, rcu_ptr_", false},
 };
+
+/* A pointer to a structure: the one that is wanted, or one that begins with it. */
+static int check_btf(struct venv *env, const struct vreg *reg, int r, uint16_t arg,
+		     const char *need, bool strict)
+{
+	const struct skep_btf *btf = skep_v_vmlinux(env);
+	int64_t id = btf ? skep_btf_find(btf, need, BTF_KIND_STRUCT) : -ENOENT;
+
+	if (reg->flags & V_MAYBE_NULL && (!(arg & SKEP_ARG_MAYBE_NULL) || arg & SKEP_ARG_RELEASE))
+		return skep_v_refuse(env, EACCES, W_NULL, r,
+				     "Possibly NULL pointer passed to helper arg%d\n", r);
+	if (id > 0 &&
+	    skep_v_types_match(env, reg->btf, reg->btf_id, reg->off, btf, (uint32_t)id, strict))
+		return 0;
+	return skep_v_refuse(env, EACCES, W_ARG_TYPE, r, "R%d is of type %s but %s is expected\n",
+			     r, skep_btf_name(reg->btf, reg->btf_id), need);
+}
 
 static int check_type(struct venv *env, const struct vreg *reg, int r, uint16_t arg)
 {
@@ -68,6 +86,10 @@ static int check_type(struct venv *env, const struct vreg *reg, int r, uint16_t 
 	ok = compatible[kind].types >> reg->type & 1 && !(flags & (V_MAYBE_NULL | V_RDONLY));
 	if (compatible[kind].ringbuf_only)
 		ok = ok && flags & V_RINGBUF;
+	if (ok && reg->type == V_BTF)
+		ok = !(reg->flags & ~V_TRUSTED);
+	if (ok && reg->type == V_BTF)
+		return check_btf(env, reg, r, arg, "sock_common", false);
 	if (ok)
 		return 0;
 	return skep_v_refuse(env, EACCES,
@@ -93,7 +115,7 @@ static int check_offset(struct venv *env, const struct vreg *reg, int r, uint16_
 	}
 	if ((MEMORY | T(SCALAR)) >> reg->type & 1)
 		return 0;
-	return skep_v_ptr_reg_off(env, reg, r, false);
+	return skep_v_ptr_reg_off(env, reg, r, reg->type == V_BTF);
 }
 
 /* ---- Memory with a size ---- */

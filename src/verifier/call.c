@@ -9,6 +9,7 @@
 #include "btf/btf.h"
 #include "helper/format.h"
 #include "verifier/async.h"
+#include "verifier/btfptr.h"
 #include "verifier/dynptr.h"
 #include "verifier/mem.h"
 
@@ -326,6 +327,14 @@ static bool acquires(const struct vcall *c)
 	       id == BPF_FUNC_sk_lookup_udp || id == BPF_FUNC_skc_lookup_tcp;
 }
 
+static bool casts(uint32_t id)
+{
+	return id == BPF_FUNC_sk_fullsock || id == BPF_FUNC_tcp_sock ||
+	       id == BPF_FUNC_skc_to_tcp_sock || id == BPF_FUNC_skc_to_tcp6_sock ||
+	       id == BPF_FUNC_skc_to_tcp_timewait_sock || id == BPF_FUNC_skc_to_tcp_request_sock ||
+	       id == BPF_FUNC_skc_to_udp6_sock || id == BPF_FUNC_skc_to_mptcp_sock;
+}
+
 static int result(struct venv *env, const struct vcall *c)
 {
 	struct vreg *r0 = skep_v_reg(env, 0);
@@ -380,6 +389,19 @@ static int result(struct venv *env, const struct vcall *c)
 										   : V_SOCK_COMMON);
 		r0->flags = V_MAYBE_NULL;
 		break;
+	case SKEP_RET_BTF_ID:
+	case SKEP_RET_BTF_ID_OR_NULL: {
+		const struct skep_btf *btf = skep_v_vmlinux(env);
+		int64_t id = btf ? skep_btf_find(btf, c->row->ret_type, BTF_KIND_STRUCT) : -ENOENT;
+
+		if (id < 0)
+			return skep_v_refuse(env, EINVAL, W_HELPER, -1,
+					     "invalid return type %u of func bpf_%s#%u\n",
+					     c->row->ret, c->name, c->id);
+		skep_v_reg_btf(env, r0, btf, (uint32_t)id, 0);
+		r0->flags = c->row->ret == SKEP_RET_BTF_ID_OR_NULL ? V_MAYBE_NULL : V_TRUSTED;
+		break;
+	}
 	case SKEP_RET_MEM_OR_BTF_ID:
 	case SKEP_RET_MEM_OR_BTF_ID_OR_NULL: {
 		int64_t size = skep_btf_size(env->prog->obj.skep->vmlinux, c->btf_id);
@@ -402,7 +424,7 @@ static int result(struct venv *env, const struct vcall *c)
 	if (r0->flags & V_MAYBE_NULL)
 		r0->id = ++env->next_id;
 	/* The same socket seen as another type goes when it goes. */
-	if (c->id == BPF_FUNC_sk_fullsock || c->id == BPF_FUNC_tcp_sock)
+	if (casts(c->id))
 		r0->ref = c->ref;
 	if (acquires(c)) {
 		uint32_t id = ++env->next_id;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "btf/internal.h"
+#include "exec/heap.h"
 #include "verifier/btfptr.h"
 #include "verifier/call.h"
 #include "verifier/mem.h"
@@ -92,7 +93,10 @@ int skep_v_resolve_kfunc(struct venv *env, uint32_t insn)
 	if (!env->out[insn].kfunc)
 		return skep_v_refuse(env, EINVAL, W_HELPER, -1,
 				     "cannot find address for kernel function %s\n", name);
-	return 0;
+	if (!(skep_kfuncs[env->out[insn].kfunc].flags & SKEP_KF_HEAP))
+		return 0;
+	env->prog->heap = true;
+	return skep_heap_open(env->prog->obj.skep);
 }
 
 const char *skep_v_kfunc_name(const struct venv *env, const struct bpf_insn *in)
