@@ -11,21 +11,12 @@
 
 #include <cmocka.h>
 
-#include "cmd.h"
+#include "cmd_cases.h"
 #include "scale.h"
 
 #define VIP 0x0a000064 /* 10.0.0.100 */
 
-static const char *const runtimes[] = {"user", "kernel"};
-static int compared, skipped;
-
-static bool usable(int i)
-{
-	if (i == 0 || cmd_kernel())
-		return true;
-	skipped++;
-	return false;
-}
+static int compared;
 
 /* 60 TCP (20 of them SYN, 5 of these to port 8080), 30 UDP, 10 ICMP, from 5 sources. */
 static const char *traffic(void)
@@ -93,11 +84,10 @@ static double sum(const struct json_value *list)
 
 static void test_drop_all(void **state)
 {
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct json_value *v;
 
-		if (!usable(i))
-			continue;
 		v = run("xdp_drop_all", runtimes[i]);
 		assert_int_equal(json_number(v, "packets"), 100);
 		assert_int_equal(json_number(v, "verdicts.XDP_DROP"), 100);
@@ -108,11 +98,10 @@ static void test_drop_all(void **state)
 
 static void test_legacy_map(void **state)
 {
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct json_value *v;
 
-		if (!usable(i))
-			continue;
 		v = run("legacy_map", runtimes[i]);
 		assert_int_equal(json_number(v, "verdicts.XDP_PASS"), 100);
 		assert_int_equal(json_count(v, "maps.my_map"), 5);
@@ -127,12 +116,11 @@ static void test_hello(void **state)
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s/examples/hello.bpf.c", cmd_root());
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct cmd_result *r;
 		int lines = 0;
 
-		if (!usable(i))
-			continue;
 		r = skep_cmd("run %s --capture %s --runtime %s", path, traffic(), runtimes[i]);
 		assert_int_equal(r->status, 0);
 		for (const char *p = r->out;
@@ -149,11 +137,10 @@ static void test_protocols(void **state)
 		int proto, packets;
 	} want[] = {{6, 60}, {17, 30}, {1, 10}};
 
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct json_value *v;
 
-		if (!usable(i))
-			continue;
 		v = run("protocols", runtimes[i]);
 		assert_int_equal(json_number(v, "verdicts.TC_ACT_OK"), 100);
 		assert_int_equal(json_count(v, "maps.protocols"), 3);
@@ -174,11 +161,10 @@ static void test_protocols(void **state)
 
 static void test_syn_count(void **state)
 {
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct json_value *v;
 
-		if (!usable(i))
-			continue;
 		v = run("syn_count", runtimes[i]);
 		assert_int_equal(json_number(v, "verdicts.XDP_DROP"), 5);
 		assert_int_equal(json_number(v, "verdicts.XDP_PASS"), 95);
@@ -194,11 +180,10 @@ static void test_tail_parser(void **state)
 	/* ETHERNET, IPV4, TCP, UDP, OTHER */
 	static const int want[] = {100, 100, 60, 30, 10};
 
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct json_value *v;
 
-		if (!usable(i))
-			continue;
 		v = run("tail_parser", runtimes[i]);
 		assert_int_equal(json_number(v, "verdicts.XDP_PASS"), 100);
 		for (int k = 0; k < 5; k++)
@@ -211,11 +196,10 @@ static void test_tail_parser(void **state)
 
 static void test_sampler(void **state)
 {
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct json_value *v;
 
-		if (!usable(i))
-			continue;
 		v = run("sampler", runtimes[i]);
 		assert_int_equal(json_count(v, "maps.samples"), 1);
 		assert_int_equal(json_number(v, "maps.samples.0.value.number"), 0);
@@ -242,7 +226,8 @@ static void test_lb_percpu(void **state)
 	char path[512];
 
 	snprintf(path, sizeof(path), "%s/examples/lb_percpu.bpf.c", cmd_root());
-	for (int i = 0; i < 2; i++) {
+	EACH_RUNTIME(i)
+	{
 		const struct cmd_result *r;
 		const struct json_value *v;
 		unsigned to[4] = {0}, others = 0, n = 0;
@@ -252,8 +237,6 @@ static void test_lb_percpu(void **state)
 		size_t len;
 		FILE *f;
 
-		if (!usable(i))
-			continue;
 		r = skep_cmd("run %s --capture %s --write %s --runtime %s --json", path, traffic(),
 			     out, runtimes[i]);
 		assert_int_equal(r->status, 0);
@@ -359,23 +342,6 @@ static const char *noise(int frames)
 	return frames_close(f);
 }
 
-static char *slurp(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "rb");
-	char *p;
-
-	assert_non_null(f);
-	fseek(f, 0, SEEK_END);
-	*len = (size_t)ftell(f);
-	rewind(f);
-	p = malloc(*len + 1);
-	assert_non_null(p);
-	assert_int_equal(fread(p, 1, *len, f), *len);
-	p[*len] = 0;
-	fclose(f);
-	return p;
-}
-
 /* The text from "packets" to the end of the maps: all that must not differ. */
 static char *essence(const char *out)
 {
@@ -397,10 +363,8 @@ static void test_same_on_both(void **state)
 	const char *in, *out = cmd_path("same.pcap");
 	char path[512];
 
-	if (!cmd_kernel()) {
-		skipped++;
+	if (!cmd_usable(1))
 		skip();
-	}
 	in = noise((int)scaled(3000));
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
 		char *text[2], *packets[2];
@@ -432,11 +396,7 @@ static void test_same_on_both(void **state)
 
 static int finish(void **state)
 {
-	printf("ran: cmd_examples %d\n", compared);
-	if (skipped)
-		printf("skipped %d runs on the kernel: no bpf(2) here\n", skipped);
-	cmd_cleanup();
-	return 0;
+	return cmd_finish("cmd_examples", compared);
 }
 
 int main(void)

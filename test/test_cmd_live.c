@@ -21,13 +21,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd.h"
+#include "cmd_cases.h"
 
 #define UDP  17
 #define TCP  6
 #define MARK 0xa5 /* of our frames: the namespace may make some of its own */
 
-static const char *const runtimes[] = {"user", "kernel"};
 static bool have_net;
 static int ran;
 
@@ -300,11 +299,9 @@ static void test_refusals(void **state)
 
 static int finish(void **state)
 {
-	printf("ran: cmd_live %d\n", ran);
 	if (!have_net)
 		printf("skipped: no network namespace can be made here\n");
-	cmd_cleanup();
-	return 0;
+	return cmd_finish("cmd_live", ran);
 }
 
 int main(void)
