@@ -48,6 +48,11 @@ static const struct run runs[] = {
 			"call kfunc bpf_cast_to_kern_ctx; r0 = *(" size " *)(r0 +%d); exit",       \
 			"sk_buff", #f                                                              \
 	}
+#define MAP(f, size)                                                                               \
+	{                                                                                          \
+		"bpf_map." f, BPF_PROG_TYPE_SCHED_CLS,                                             \
+			"r1 = map 0 ll; r0 = *(" size " *)(r1 +%d); exit", "bpf_map", f            \
+	}
 	SKB(len, "u32"),
 	SKB(mark, "u32"),
 	SKB(protocol, "u16"),
@@ -72,6 +77,16 @@ static const struct run runs[] = {
 	 "r1 = 2; call kfunc bpf_lookup_system_key; " KEY_PUT, NULL, NULL},
 	{"system keys beyond", BPF_PROG_TYPE_SYSCALL,
 	 "r1 = 3; call kfunc bpf_lookup_system_key; " KEY_PUT, NULL, NULL},
+	MAP("key_size", "u32"),
+	MAP("value_size", "u32"),
+	MAP("max_entries", "u32"),
+	MAP("map_type", "u32"),
+	MAP("map_flags", "u32"),
+	MAP("btf_value_type_id", "u32"),
+	{"bpf_array.elem_size", BPF_PROG_TYPE_SCHED_CLS,
+	 "r1 = map 0 ll; r0 = *(u32 *)(r1 +%d); exit", "bpf_array", "elem_size"},
+	{"bpf_array.index_mask", BPF_PROG_TYPE_SCHED_CLS,
+	 "r1 = map 0 ll; r0 = *(u32 *)(r1 +%d); exit", "bpf_array", "index_mask"},
 	{"xdp_buff length", BPF_PROG_TYPE_XDP,
 	 "call kfunc bpf_cast_to_kern_ctx; r1 = *(u64 *)(r0 +%d); r2 = *(u64 *)(r0 +8); r2 -= r1; "
 	 "r0 = r2; exit",
@@ -94,7 +109,9 @@ static long run(struct side *s, const char *raw, const struct run *r)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	snprintf(text, sizeof(text), r->text, r->in ? rawbtf_member(raw, r->in, r->field) : 0);
 #pragma GCC diagnostic pop
-	n = vasm(text, NULL, 0, insns, 64);
+	if (!s->array)
+		s->array = side_map(s, BPF_MAP_TYPE_ARRAY, 4, 12, 5);
+	n = vasm(text, &s->array, 1, insns, 64);
 	assert_true(n > 0);
 	err = side_load(s, r->type, insns, (uint32_t)n, "GPL", &fd);
 	if (err) {
@@ -170,6 +187,16 @@ static const struct {
 	FIELD("xdp_buff", skep_view_xdp, data_end),
 	FIELD("xdp_buff", skep_view_xdp, rxq),
 	FIELD("xdp_buff", skep_view_xdp, frame_sz),
+	FIELD("bpf_map", skep_view_map, map_type),
+	FIELD("bpf_map", skep_view_map, map_extra),
+	FIELD("bpf_map", skep_view_map, id),
+	FIELD("bpf_map", skep_view_map, btf),
+	FIELD("bpf_map", skep_view_map, name),
+	FIELD("bpf_array", skep_view_map, elem_size),
+	FIELD("bpf_array", skep_view_map, index_mask),
+	FIELD("key", skep_view_key, serial),
+	FIELD("bpf_key", skep_view_bpf_key, key),
+	FIELD("bpf_key", skep_view_bpf_key, has_ref),
 	FIELD("xdp_rxq_info", skep_view_rxq, queue_index),
 };
 

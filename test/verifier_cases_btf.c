@@ -109,6 +109,16 @@ const struct vcase vcases_btf[] = {
 	 .type = BPF_PROG_TYPE_SOCKET_FILTER,
 	 .text = SYSTEM_KEY END},
 
+	/* ---- Maps as structures ---- */
+	TC("map: before it", "r1 = map 0 ll; r0 = *(u64 *)(r1 -8); " END),
+	TC("map: beyond it", "r1 = map 0 ll; r0 = *(u64 *)(r1 +4000); " END),
+	TC("map: written", "r1 = map 0 ll; *(u64 *)(r1 +0) = 1; " END),
+	TC("map: written by a register", "r1 = map 0 ll; r2 = 1; *(u32 *)(r1 +64) = r2; " END),
+	TC("map: added to", "r1 = map 0 ll; r2 = 1; lock *(u64 *)(r1 +0) += r2; " END),
+	TC("map: address moved", "r1 = map 0 ll; r1 += 8; r0 = *(u64 *)(r1 +0); " END),
+	TC("map: as memory", "r1 = map 0 ll; r2 = 4; r3 = r1; call trace_printk; " END),
+	TC("map: of a hash, beyond", "r1 = map 1 ll; r0 = *(u64 *)(r1 +8000); " END),
+
 	/* ---- Sockets as structures ---- */
 	TC("sock: cast", SK "r1 = r0; call skc_to_tcp_sock; if r0 == 0 goto e; "
 			    "r0 = *(u64 *)(r0 +0); e: " END),

@@ -32,8 +32,13 @@ enum skep_kind {
 	SKEP_KIND_MAX
 };
 
+#define SKEP_OBJECT_VIEW 80
+
 /* First member of every object. */
 struct skep_object {
+	/* What programs read at the object's address, laid out as the types that skep presents
+	 * (helper/kern_ctx.h): struct bpf_map ... */
+	uint64_t view[SKEP_OBJECT_VIEW / 8];
 	struct skep *skep;
 	enum skep_kind kind;
 	uint32_t id; /* from 1, rising, per kind; 0 once retired */

@@ -2,7 +2,10 @@
 /* As vmlinux_types.h: objects of bpf(2), which use the enums of bpf/uapi.h. */
 
 struct btf;
+struct bpf_map_ops {
+};
 struct bpf_map {
+	const struct bpf_map_ops *ops;
 	enum bpf_map_type map_type;
 	u32 key_size;
 	u32 value_size;
@@ -14,6 +17,60 @@ struct bpf_map {
 	u32 btf_key_type_id;
 	u32 btf_value_type_id;
 	char name[16];
+};
+/* What a map of each type is, for programs that read their own maps. */
+struct bpf_array {
+	struct bpf_map map;
+	u32 elem_size;
+	u32 index_mask;
+};
+struct bpf_htab {
+	struct bpf_map map;
+};
+struct lpm_trie {
+	struct bpf_map map;
+};
+struct bpf_queue_stack {
+	struct bpf_map map;
+};
+struct bpf_ringbuf_map {
+	struct bpf_map map;
+};
+struct bpf_stack_map {
+	struct bpf_map map;
+};
+struct bpf_dtab {
+	struct bpf_map map;
+};
+struct bpf_cpu_map {
+	struct bpf_map map;
+};
+struct xsk_map {
+	struct bpf_map map;
+};
+struct bpf_stab {
+	struct bpf_map map;
+};
+struct bpf_shtab {
+	struct bpf_map map;
+};
+struct reuseport_array {
+	struct bpf_map map;
+};
+struct bpf_local_storage_map {
+	struct bpf_map map;
+};
+struct bpf_bloom_filter {
+	struct bpf_map map;
+};
+struct bpf_cgroup_storage_map {
+	struct bpf_map map;
+};
+struct bpf_struct_ops_map {
+	struct bpf_map map;
+};
+struct bpf_arena {
+	struct bpf_map map;
 };
 struct bpf_prog_aux {
 	u32 id;

@@ -65,6 +65,14 @@ static bool in_map(const struct skep_map *map, uint64_t addr, size_t size, bool 
 	return skep_map_contains(map, addr, size);
 }
 
+/* What a program reads of a map itself. */
+static bool in_view(const struct skep_object *obj, uint64_t addr, size_t size)
+{
+	uint64_t base = (uint64_t)(uintptr_t)obj->view;
+
+	return addr >= base && size <= sizeof(obj->view) && addr - base <= sizeof(obj->view) - size;
+}
+
 /* An access that may be of a value in an inner map. */
 struct inner_access {
 	const struct skep_map *shape;
@@ -80,7 +88,8 @@ static void in_inner_map(struct skep_object *obj, void *arg)
 
 	if (obj->kind == SKEP_KIND_MAP && map->type == a->shape->type &&
 	    map->value_size == a->shape->value_size)
-		a->ok |= in_map(map, a->addr, a->size, a->write);
+		a->ok |= in_map(map, a->addr, a->size, a->write) ||
+			 (!a->write && in_view(obj, a->addr, a->size));
 }
 
 static bool in_maps(const struct skep_env *env, uint64_t addr, size_t size, bool write)
@@ -88,7 +97,8 @@ static bool in_maps(const struct skep_env *env, uint64_t addr, size_t size, bool
 	const struct skep_prog *prog = env->prog;
 
 	for (uint32_t i = 0; i < prog->nmaps; i++)
-		if (in_map(prog->maps[i], addr, size, write))
+		if (in_map(prog->maps[i], addr, size, write) ||
+		    (!write && in_view(&prog->maps[i]->obj, addr, size)))
 			return true;
 	/* Which inner maps the program has found is not known: any of that shape. */
 	for (uint32_t i = 0; i < prog->nmaps; i++) {

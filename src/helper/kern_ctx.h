@@ -36,6 +36,17 @@ struct skep_view_xdp { /* struct xdp_buff */
 	uint32_t frame_sz, flags;
 };
 
+struct skep_view_map { /* struct bpf_array; of it, struct bpf_map */
+	const void *ops;
+	uint32_t map_type, key_size, value_size, max_entries;
+	uint64_t map_extra;
+	uint32_t map_flags, id;
+	const void *btf;
+	uint32_t btf_key_type_id, btf_value_type_id;
+	char name[16];
+	uint32_t elem_size, index_mask;
+};
+
 struct skep_view_key { /* struct key */
 	int32_t serial;
 };

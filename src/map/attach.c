@@ -105,6 +105,7 @@ int skep_map_attach(struct skep *skep, const struct skep_map_desc *desc, struct 
 		skep_map_detach(map);
 		goto fail;
 	}
+	skep_map_show(map);
 	*out = map;
 	return 0;
 fail:

@@ -7,6 +7,7 @@
 
 #include "bpf/call.h"
 #include "btf/btf.h"
+#include "helper/kern_ctx.h"
 #include "map/access.h"
 #include "map/types.h"
 
@@ -208,8 +209,32 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 		map_free(map);
 		return err;
 	}
+	skep_map_show(map);
 	*out = map;
 	return 0;
+}
+
+void skep_map_show(struct skep_map *map)
+{
+	struct skep_view_map view = {
+		.ops = map->ops,
+		.map_type = map->type,
+		.key_size = map->key_size,
+		.value_size = map->value_size,
+		.max_entries = map->max_entries,
+		.map_extra = map->extra,
+		.map_flags = map->flags,
+		.id = map->obj.id,
+		.btf = map->btf,
+		.btf_key_type_id = map->btf_key_id,
+		.btf_value_type_id = map->btf_value_id,
+		.elem_size = map->elem_size,
+		.index_mask = map->index_mask,
+	};
+
+	_Static_assert(sizeof(view) <= sizeof(map->obj.view), "a map's view fits");
+	memcpy(view.name, map->name, sizeof(view.name));
+	memcpy(map->obj.view, &view, sizeof(view));
 }
 
 uint32_t skep_map_sys_value_size(const struct skep_map *map)

@@ -190,6 +190,8 @@ void skep_map_describe(const struct skep_map *map, struct skep_map_desc *out);
 int skep_map_attach(struct skep *skep, const struct skep_map_desc *desc, struct skep_seg *data,
 		    struct skep_seg *ctl, struct skep_map **out);
 void skep_map_detach(struct skep_map *map);
+/* Writes down what programs read of the map itself, once it is complete. */
+void skep_map_show(struct skep_map *map);
 /* For the types' create: a new segment, or the next one of those that are attached. */
 int skep_map_seg(struct skep_map *map, struct skep_seg *seg, const char *name, size_t size);
 

@@ -414,3 +414,73 @@ int skep_v_access_btf(struct venv *env, const struct vreg *reg, int r, int off, 
 		flags = trust_of(env, reg, flags, field);
 	return set_loaded(env, value, found, reg->btf, id, flags);
 }
+
+/* ---- Maps themselves ---- */
+
+/* The structure behind a pointer to a map of each type; it begins with a struct bpf_map. */
+static const char *const map_structs[] = {
+	[BPF_MAP_TYPE_HASH] = "bpf_htab",
+	[BPF_MAP_TYPE_ARRAY] = "bpf_array",
+	[BPF_MAP_TYPE_PROG_ARRAY] = "bpf_array",
+	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = "bpf_array",
+	[BPF_MAP_TYPE_PERCPU_HASH] = "bpf_htab",
+	[BPF_MAP_TYPE_PERCPU_ARRAY] = "bpf_array",
+	[BPF_MAP_TYPE_STACK_TRACE] = "bpf_stack_map",
+	[BPF_MAP_TYPE_CGROUP_ARRAY] = "bpf_array",
+	[BPF_MAP_TYPE_LRU_HASH] = "bpf_htab",
+	[BPF_MAP_TYPE_LRU_PERCPU_HASH] = "bpf_htab",
+	[BPF_MAP_TYPE_LPM_TRIE] = "lpm_trie",
+	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = "bpf_array",
+	[BPF_MAP_TYPE_HASH_OF_MAPS] = "bpf_htab",
+	[BPF_MAP_TYPE_DEVMAP] = "bpf_dtab",
+	[BPF_MAP_TYPE_SOCKMAP] = "bpf_stab",
+	[BPF_MAP_TYPE_CPUMAP] = "bpf_cpu_map",
+	[BPF_MAP_TYPE_XSKMAP] = "xsk_map",
+	[BPF_MAP_TYPE_SOCKHASH] = "bpf_shtab",
+	[BPF_MAP_TYPE_CGROUP_STORAGE] = "bpf_cgroup_storage_map",
+	[BPF_MAP_TYPE_REUSEPORT_SOCKARRAY] = "reuseport_array",
+	[BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE] = "bpf_cgroup_storage_map",
+	[BPF_MAP_TYPE_QUEUE] = "bpf_queue_stack",
+	[BPF_MAP_TYPE_STACK] = "bpf_queue_stack",
+	[BPF_MAP_TYPE_SK_STORAGE] = "bpf_local_storage_map",
+	[BPF_MAP_TYPE_DEVMAP_HASH] = "bpf_dtab",
+	[BPF_MAP_TYPE_STRUCT_OPS] = "bpf_struct_ops_map",
+	[BPF_MAP_TYPE_RINGBUF] = "bpf_ringbuf_map",
+	[BPF_MAP_TYPE_INODE_STORAGE] = "bpf_local_storage_map",
+	[BPF_MAP_TYPE_TASK_STORAGE] = "bpf_local_storage_map",
+	[BPF_MAP_TYPE_BLOOM_FILTER] = "bpf_bloom_filter",
+	[BPF_MAP_TYPE_USER_RINGBUF] = "bpf_ringbuf_map",
+	[BPF_MAP_TYPE_CGRP_STORAGE] = "bpf_local_storage_map",
+	[BPF_MAP_TYPE_ARENA] = "bpf_arena",
+};
+
+int skep_v_access_map_ptr(struct venv *env, const struct vreg *reg, int r, int off, int size,
+			  enum vacc acc, int value)
+{
+	const struct skep_map *map = skep_v_map(env, reg);
+	const char *type = map->type < sizeof(map_structs) / sizeof(map_structs[0])
+				   ? map_structs[map->type]
+				   : NULL;
+	const struct skep_btf *btf = type ? skep_v_vmlinux(env) : NULL;
+	int64_t found = btf ? skep_btf_find(btf, type, BTF_KIND_STRUCT) : -ENOENT;
+	uint32_t id = 0, flags = 0;
+	struct vreg plain;
+
+	if (found < 0)
+		return skep_v_refuse(env, V_ENOTSUPP, W_MAP, r,
+				     "map_ptr access not supported for map type %u\n", map->type);
+	if (!env->priv)
+		return skep_v_refuse(
+			env, EPERM, W_TYPE, r,
+			"'struct %s' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n",
+			type);
+	if (off < 0)
+		return skep_v_refuse(env, EACCES, W_TYPE, r,
+				     "R%d is %s invalid negative access: off=%d\n", r, type, off);
+	if (acc == V_WRITE)
+		return skep_v_refuse(env, EACCES, W_RDONLY, r, "only read from %s is supported\n",
+				     type);
+	skep_v_reg_btf(env, &plain, btf, (uint32_t)found, 0);
+	found = walk(env, &plain, off, size, &id, &flags, NULL);
+	return found < 0 ? (int)found : set_loaded(env, value, (int)found, btf, id, flags);
+}

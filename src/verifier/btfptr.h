@@ -28,7 +28,7 @@ const struct skep_btf *skep_v_vmlinux(const struct venv *env);
 
 int skep_v_access_btf(struct venv *env, const struct vreg *reg, int r, int off, int size,
 		      enum vacc acc, int value);
-int skep_v_access_map_ptr(struct venv *env, uint32_t insn, const struct vreg *reg, int r, int off,
-			  int size, enum vacc acc, int value);
+int skep_v_access_map_ptr(struct venv *env, const struct vreg *reg, int r, int off, int size,
+			  enum vacc acc, int value);
 
 #endif

@@ -513,6 +513,8 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 		}
 		err = check_packet(env, reg, r, off, size, false);
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
+	case V_MAP_PTR:
+		return skep_v_access_map_ptr(env, reg, r, off, size, acc, value);
 	case V_PERCPU:
 		return refuse_percpu(env, reg, r, off);
 	case V_BTF:
@@ -635,7 +637,7 @@ static int no_atomics(struct venv *env, const struct bpf_insn *in, uint32_t r, b
 
 	if (reg->type == V_CTX || v_is_pkt(reg) || reg->type == V_FLOW_KEYS ||
 	    reg->type == V_SOCK || reg->type == V_SOCK_COMMON || reg->type == V_TCP_SOCK ||
-	    reg->type == V_XDP_SOCK || may_fault(reg))
+	    reg->type == V_XDP_SOCK || (!rmw && may_fault(reg)))
 		return skep_v_refuse(env, EACCES, W_TYPE, (int)r,
 				     "BPF_ATOMIC %s R%u %s is not allowed\n",
 				     rmw || in->imm == BPF_STORE_REL ? "stores into" : "loads from",
