@@ -96,8 +96,10 @@ $(BUILD)/libskep.a: $(BUILD)/libskep-core.a
 AGENT_SRC := $(filter-out src/helper/task.c src/exec/timer.c,$(wildcard $(patsubst %,src/%/*.c,exec exec/jit map helper isa))) \
 	src/os/participant.c $(wildcard src/trace/agent/*.c)
 AGENT_OBJ := $(AGENT_SRC:%.c=$(BUILD)/obj/agent/%.o)
-AGENT_CFLAGS := $(filter-out -fsanitize=% -fno-sanitize% -fno-omit-frame-pointer -pthread,$(CFLAGS)) -DSKEP_AGENT -fno-builtin \
+AGENT_CFLAGS := $(filter-out -fsanitize=% -fno-sanitize% -fno-omit-frame-pointer -pthread,$(CFLAGS)) -DSKEP_AGENT \
 	-fno-stack-protector -mgeneral-regs-only -mfsgsbase -fcf-protection=none -ffunction-sections -fdata-sections
+# Else the compiler makes malloc and memset of calloc a call of calloc.
+$(BUILD)/obj/agent/src/trace/agent/libc.o: AGENT_CFLAGS += -fno-builtin
 $(BUILD)/obj/agent/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(AGENT_CFLAGS) -MMD -MP -c $< -o $@

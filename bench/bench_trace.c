@@ -477,6 +477,8 @@ static void run_row(const struct row *row, bool kernel, int rounds)
 		double b = turn(&v[0], what), o, k = 0;
 
 		o = turn(&v[2], what);
+		if (skep_trace_entered(t) != 1)
+			die("entering a started process", -EPERM);
 		if (i >= 0)
 			check(row, skep, maps);
 		else
@@ -684,10 +686,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		run_row(&rows[i], kernel, rounds);
 	run_attach(rounds < 11 ? rounds : 11);
-	if (redis && installed("redis-server") && installed("redis-benchmark"))
+	if (redis && !(installed("redis-server") && installed("redis-benchmark")))
+		printf("skipped: redis is not installed\n");
+	else if (redis)
 		run_redis(rounds < 7 ? rounds : 7);
-	else
-		printf("redis: skipped: not installed\n");
 	skep_close(skep);
 	return 0;
 }

@@ -178,9 +178,10 @@ static uint64_t self_slow(struct skep_parts *parts)
 static inline uint64_t self_fast(struct skep_parts *parts)
 {
 	uint64_t base = atomic_load_explicit(&parts->image->base, memory_order_relaxed);
+	const struct skep_self_cache *c = &cache;
 
-	if (__builtin_expect(base && cache.base == base, 1))
-		return cache.self;
+	if (__builtin_expect(base && c->base == base, 1))
+		return c->self;
 	return self_slow(parts);
 }
 

@@ -20,7 +20,6 @@
 
 int trace_filter_install(uint64_t agent, uint32_t size)
 {
-	/* The agent does not cross a boundary of 4 GiB. */
 	struct sock_filter code[] = {
 		LOAD(arch),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
@@ -39,13 +38,17 @@ int trace_filter_install(uint64_t agent, uint32_t size)
 		LOAD(args[3]),
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_ANONYMOUS, 1, 0),
 		RET(USER_NOTIF),
+		/* Without programs at system calls it ends here: the kernel then knows of each
+		 * number that it always passes, and doesn't run the filter for it. */
+		{size ? BPF_JMP | BPF_JA : BPF_RET | BPF_K, 0, 0, size ? 0 : SECCOMP_RET_ALLOW},
+		/* The agent does not cross a boundary of 4 GiB. */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(instruction_pointer) + 4),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(agent >> 32), 0, 4),
 		LOAD(instruction_pointer),
 		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)agent, 0, 2),
 		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)agent + size, 1, 0),
 		RET(ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, size ? SECCOMP_RET_USER_NOTIF : SECCOMP_RET_ALLOW),
+		RET(USER_NOTIF),
 	};
 	struct sock_fprog prog = {sizeof(code) / sizeof(code[0]), code};
 	long fd;

@@ -214,6 +214,57 @@ static int load_agent(struct skep_trace *t, struct remote *r, const struct blob 
 	return err;
 }
 
+struct fixed {
+	uint64_t phdr; /* somewhere in it */
+	struct agent_range run;
+	char exe[512];
+};
+
+/* The mappings of the program's file that the kernel made, side by side, with the zeroed memory behind
+ * its data. (The program may map its file once more, and unmap that.) */
+static int find_run(void *arg, const struct remote_map *m)
+{
+	struct fixed *f = arg;
+	bool joins = f->run.end == m->start;
+
+	if (m->perms[0] == 'r' && (!strcmp(m->path, f->exe) || (!m->path[0] && joins))) {
+		if (!joins)
+			f->run.start = m->start;
+		f->run.end = m->end;
+		return 0;
+	}
+	return f->run.start <= f->phdr && f->phdr < f->run.end;
+}
+
+static uint64_t program_headers(pid_t pid)
+{
+	uint64_t pair[2], at = 0;
+	char path[40];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)pid);
+	f = fopen(path, "re");
+	while (f && fread(pair, sizeof(pair), 1, f) == 1)
+		if (pair[0] == AT_PHDR)
+			at = pair[1];
+	if (f)
+		fclose(f);
+	return at;
+}
+
+static struct agent_range fixed_memory(pid_t pid)
+{
+	struct fixed f = {.phdr = program_headers(pid)};
+	char link[40];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/%d/exe", (int)pid);
+	n = readlink(link, f.exe, sizeof(f.exe) - 1);
+	if (n > 0 && remote_maps(pid, find_run, &f) == 1)
+		return f.run;
+	return (struct agent_range){0, 0};
+}
+
 static int start_agent(struct skep_trace *t, struct remote *r, const struct blob *blob,
 		       const struct dir *dir)
 {
@@ -224,6 +275,7 @@ static int start_agent(struct skep_trace *t, struct remote *r, const struct blob
 
 	if (remote_maps(r->pid, is_vdso, &vdso) == 1 && clock_in_vdso())
 		boot.vdso_clock = vdso + clock_in_vdso();
+	boot.fixed = fixed_memory(r->pid);
 	err = remote_write(r, at, &boot, sizeof(boot));
 	if (err)
 		return err;

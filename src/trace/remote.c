@@ -25,6 +25,7 @@
 
 #define STOP_LIMIT 2000000000ull /* ns */
 #define RUN_LIMIT  10000000000ull
+#define PARK_AFTER 3000000ull
 #define EVENT(st)  ((unsigned)(st) >> 16)
 
 /* ---- /proc ---- */
@@ -136,6 +137,17 @@ long long remote_status(pid_t pid, const char *field, int base)
 
 /* ---- Stopping ---- */
 
+bool remote_is_gone(struct remote_late *late, pid_t tid, int status)
+{
+	if (WIFSTOPPED(status))
+		return false;
+	if (late && tid == late->child) {
+		late->child_gone = true;
+		late->child_status = status;
+	}
+	return true;
+}
+
 static int wait_stop(pid_t tid, int *status, uint64_t limit, struct remote *r)
 {
 	uint64_t start = skep_clock_mono();
@@ -144,12 +156,12 @@ static int wait_stop(pid_t tid, int *status, uint64_t limit, struct remote *r)
 		pid_t got = waitpid(tid, status, __WALL | WNOHANG);
 
 		if (got == tid)
-			return WIFSTOPPED(*status) ? 0 : -ESRCH;
+			return remote_is_gone(r->late, tid, *status) ? -ESRCH : 0;
 		if (got < 0 && errno != EINTR)
 			return -ESRCH;
 		if (skep_clock_mono() - start > limit)
 			return -ETIMEDOUT;
-		if (r && r->idle)
+		if (r->idle && limit > PARK_AFTER)
 			r->idle(r->idle_arg, tid);
 		if (round > 50)
 			skep_sleep(round > 500 ? 200000 : 20000);
@@ -159,8 +171,6 @@ static int wait_stop(pid_t tid, int *status, uint64_t limit, struct remote *r)
 }
 
 /* ---- Parked threads ---- */
-
-#define PARK_AFTER 3000000ull /* ns */
 
 static int find_late(const struct remote_late *late, pid_t tid)
 {
@@ -176,6 +186,11 @@ static void add_late(struct remote_late *late, pid_t tid)
 		late->tid[late->n++] = tid;
 }
 
+bool remote_is_late(const struct remote_late *late, pid_t tid)
+{
+	return find_late(late, tid) >= 0;
+}
+
 void remote_late_poll(struct remote_late *late)
 {
 	for (unsigned i = 0; i < late->n;) {
@@ -187,7 +202,7 @@ void remote_late_poll(struct remote_late *late)
 			i++;
 			continue;
 		}
-		if (got == tid && WIFSTOPPED(status))
+		if (got == tid && !remote_is_gone(late, tid, status))
 			ptrace(PTRACE_DETACH, tid, NULL,
 			       (void *)(uintptr_t)(EVENT(status) ? 0 : WSTOPSIG(status)));
 		late->tid[i] = late->tid[--late->n];
@@ -239,7 +254,7 @@ static int wait_stop_or_park(struct remote *r, pid_t tid, int *status)
 	int err;
 
 	for (;;) {
-		err = wait_stop(tid, status, PARK_AFTER, NULL);
+		err = wait_stop(tid, status, PARK_AFTER, r);
 		if (err != -ETIMEDOUT)
 			return err;
 		if (r->late && uninterruptible(r->pid, tid))
@@ -353,10 +368,12 @@ int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 int remote_adopt(struct remote *r, pid_t pid)
 {
 	void (*idle)(void *arg, pid_t t) = r->idle;
+	struct remote_late *late = r->late;
 	void *idle_arg = r->idle_arg;
 	int err;
 
-	*r = (struct remote){.pid = pid, .mem = -1, .idle = idle, .idle_arg = idle_arg};
+	*r = (struct remote){
+		.pid = pid, .mem = -1, .idle = idle, .idle_arg = idle_arg, .late = late};
 	r->threads = calloc(1, sizeof(*r->threads));
 	if (!r->threads)
 		return -ENOMEM;
@@ -377,8 +394,13 @@ void remote_resume(struct remote *r)
 			continue;
 		if (t->changed)
 			ptrace(PTRACE_SETREGS, t->tid, NULL, &t->regs);
-		ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(uintptr_t)t->signal);
+		if (!ptrace(PTRACE_DETACH, t->tid, NULL, (void *)(uintptr_t)t->signal))
+			continue;
+		/* It is about to end, killed; nobody else is told before we were. */
+		add_late(r->late, t->tid);
 	}
+	if (r->late)
+		remote_late_poll(r->late);
 	free(r->threads);
 	if (r->mem >= 0)
 		close(r->mem);

@@ -22,13 +22,21 @@ struct remote_thread {
 	bool parked;
 };
 
-/* Threads that were parked when their process was let go: they stop later, and go on then. */
-#define REMOTE_LATE 256
+/* Threads that were parked when their process was let go: they stop later, and go on then. And those
+ * that were killed while they were held: who traces them has to wait for them. */
+#define REMOTE_LATE 4096
 struct remote_late {
 	pid_t tid[REMOTE_LATE];
 	unsigned n;
+	/* The command that the supervisor started and whose end it wants to know. */
+	pid_t child;
+	bool child_gone;
+	int child_status;
 };
 void remote_late_poll(struct remote_late *late);
+bool remote_is_late(const struct remote_late *late, pid_t tid);
+/* What waitpid told of a thread that is held: whether it is gone. */
+bool remote_is_gone(struct remote_late *late, pid_t tid, int status);
 
 struct remote {
 	pid_t pid; /* the thread group */

@@ -75,10 +75,7 @@ struct skep_trace {
 	unsigned entered;
 	struct remote_late late;
 	/* The started command. */
-	pid_t child;
 	int listener; /* its filter's, -1: none */
-	bool child_gone;
-	int child_status;
 	/* spawn.c */
 	int keeper; /* closed: the keeper takes over; 0: there is none */
 	pid_t keeper_pid;

@@ -118,7 +118,7 @@ static void entered(struct skep_trace *t, pid_t pid)
 
 	/* It is inside execve still, whose end will set its result: out of there first. */
 	if (ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) || ptrace(PTRACE_CONT, pid, NULL, NULL) ||
-	    waitpid(pid, &status, __WALL) != pid || !WIFSTOPPED(status))
+	    waitpid(pid, &status, __WALL) != pid || remote_is_gone(&t->late, pid, status))
 		return;
 	e = remote_adopt(&r, pid);
 	if (e) {
@@ -166,10 +166,7 @@ static void look_at_waiting(struct skep_trace *t)
 			}
 		} else if (got == tid) {
 			w->tid = 0;
-			if (tid == t->child) {
-				t->child_gone = true;
-				t->child_status = status;
-			}
+			remote_is_gone(&t->late, tid, status);
 		} else if (skep_clock_mono() - w->since > EXEC_LIMIT) {
 			ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
 		}
@@ -299,9 +296,10 @@ static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
 {
 	struct seccomp_notif n;
+	int st;
 
+	remote_late_poll(&t->late);
 	if (t->listener >= 0) {
-		remote_late_poll(&t->late);
 		if (any_waiting(t) || t->nheld || t->late.n)
 			timeout_ms = timeout_ms < 1 ? timeout_ms : 1;
 		if (readable(t->listener, t->nheld ? 0 : timeout_ms) && receive(t->listener, &n))
@@ -317,13 +315,14 @@ int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
 		skep_sleep((uint64_t)timeout_ms * 1000000);
 	}
 	trace_drain(t);
-	if (t->child > 0 && !t->child_gone && !find_waiting(t, t->child) &&
-	    waitpid(t->child, &t->child_status, WNOHANG) == t->child)
-		t->child_gone = true;
-	if (!t->child_gone)
+	if (t->late.child > 0 && !t->late.child_gone && !find_waiting(t, t->late.child) &&
+	    !remote_is_late(&t->late, t->late.child) &&
+	    waitpid(t->late.child, &st, WNOHANG) == t->late.child)
+		remote_is_gone(&t->late, t->late.child, st);
+	if (!t->late.child_gone)
 		return 0;
 	if (status)
-		*status = t->child_status;
+		*status = t->late.child_status;
 	return -ECHILD;
 }
 
@@ -454,16 +453,16 @@ int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct
 		return skep_fail(err, -ENOMEM, NULL, "no memory");
 	}
 	fflush(NULL);
-	t->child = fork();
-	if (!t->child)
+	t->late.child = fork();
+	if (!t->late.child)
 		become(t, s, argv);
-	if (t->child < 0)
+	if (t->late.child < 0)
 		e = -errno;
 	if (!e) {
-		t->listener = take_listener(t->child, s);
+		t->listener = take_listener(t->late.child, s);
 		e = t->listener < 0 ? t->listener : start_keeper(t);
 		if (e)
-			kill(t->child, SIGKILL);
+			kill(t->late.child, SIGKILL);
 		atomic_store(&s->go, 1);
 	}
 	munmap(s, 4096);
@@ -474,7 +473,7 @@ int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct
 					     : NULL,
 				 "%s can't be started for tracing: %s", argv[0], strerror(-e));
 	}
-	*pid = t->child;
+	*pid = t->late.child;
 	return 0;
 }
 
@@ -515,7 +514,11 @@ void spawn_close(struct skep_trace *t)
 	}
 	for (uint32_t i = 0; i < t->nheld; i++)
 		pass(t->listener, t->held[i].id);
-	remote_late_poll(&t->late);
+	for (int i = 0; i < 100 && t->late.n; i++) {
+		remote_late_poll(&t->late);
+		if (t->late.n)
+			skep_sleep(1000000);
+	}
 	free(t->waiting);
 	free(t->held);
 	t->waiting = NULL;

@@ -87,13 +87,16 @@ struct agent_ctl {
 	struct agent_perf perf[AGENT_MAX_PERF];
 };
 
+struct agent_range {
+	uint64_t start, end;
+};
+
 /* What agent_init() is told; in the traced process, for the call only. */
 struct agent_boot {
 	int32_t supervisor; /* process id, as the traced process sees it */
 	struct agent_seg ctl;
 	uint64_t vdso_clock; /* __vdso_clock_gettime there, 0: none */
-	uint64_t stack_lo; /* the stack that agent_init() runs on */
-	bool quiet_seccomp; /* a filter is in force that may kill */
+	struct agent_range fixed; /* of the program's file: readable as long as it runs */
 };
 
 /* An unwinder begins here, and has to find true return addresses; it has ended. */

@@ -103,6 +103,7 @@ extern struct agent_ctl *agent_ctl;
 extern struct skep_prog *agent_progs[AGENT_MAX_PROGS];
 extern struct skep_map *agent_maps[AGENT_MAX_MAPS];
 extern uint64_t agent_vdso_clock;
+extern struct agent_range agent_fixed;
 
 /* Claims an environment for a run: NULL, and the event counts as missed. */
 struct skep_env *agent_begin(struct agent_thread *t, uint64_t sp);

@@ -44,7 +44,15 @@ PLAIN void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 		__builtin_memcpy(&word, s, 8);
 		__builtin_memcpy(d, &word, 8);
 	}
-	while (n--)
+	if (n & 4) {
+		uint32_t word;
+
+		__builtin_memcpy(&word, s, 4);
+		__builtin_memcpy(d, &word, 4);
+		d += 4;
+		s += 4;
+	}
+	for (n &= 3; n; n--)
 		*d++ = *s++;
 	return dst;
 }
@@ -89,8 +97,17 @@ PLAIN int memcmp(const void *a, const void *b, size_t n)
 
 PLAIN void *memchr(const void *p, int c, size_t n)
 {
+	const uint64_t low = 0x0101010101010101ull;
 	const uint8_t *s = p;
 
+	for (; n >= 8; n -= 8, s += 8) {
+		uint64_t word;
+
+		__builtin_memcpy(&word, s, 8);
+		word ^= (uint8_t)c * low;
+		if ((word - low) & ~word & (low << 7))
+			break; /* a byte of it is 0 */
+	}
 	for (; n; n--, s++)
 		if (*s == (uint8_t)c)
 			return (void *)(uintptr_t)s;

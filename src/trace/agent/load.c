@@ -15,6 +15,7 @@
 #include "trace/agent/agent.h"
 
 uint64_t agent_vdso_clock;
+struct agent_range agent_fixed;
 static int32_t supervisor;
 static uint32_t nmaps, nprogs, nperf, nlinks;
 
@@ -194,6 +195,7 @@ long agent_init(const struct agent_boot *boot)
 
 	supervisor = boot->supervisor;
 	agent_vdso_clock = boot->vdso_clock;
+	agent_fixed = boot->fixed;
 	err = open_seg(&ctl, &boot->ctl, true);
 	if (err)
 		return err;

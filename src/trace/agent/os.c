@@ -367,13 +367,14 @@ static int copy_vm(void *dst, const void *src, size_t len, bool write)
 	return 0;
 }
 
-/* The stack is mapped from here up to where its owner's frames are: what lies between the agent's own
- * frame and the host's stack pointer of this run, and a page's rest beyond it. */
+/* What needs no asking. The stack is mapped from the agent's own frame up to its owner's frames: the rest
+ * of the page at least. The program's own file stays mapped (and can't be cut short) while it runs. */
 static bool certainly_mapped(const void *p, size_t len)
 {
-	uintptr_t at = (uintptr_t)p, here = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t at = (uintptr_t)p, here = (uintptr_t)__builtin_frame_address(0), end = at + len;
 
-	return at >= here && at + len >= at && at + len <= ((here | (PAGE - 1)) + 1);
+	return end >= at && ((at >= here && end <= (here | (PAGE - 1)) + 1) ||
+			     (at >= agent_fixed.start && end <= agent_fixed.end));
 }
 
 int skep_probe_read(void *dst, const void *src, size_t len)

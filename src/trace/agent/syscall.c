@@ -68,36 +68,42 @@ struct record {
 	uint64_t args[6]; /* at the exit: the result */
 };
 
+static __attribute__((noinline)) void run_record(struct skep_env *env, const struct agent_link *l,
+						 struct agent_regs *regs, bool exit)
+{
+	struct record rec = {.nr = (int64_t)regs->orig_ax,
+			     .args = {exit ? regs->ax : regs->di, regs->si, regs->dx, regs->r10,
+				      regs->r8, regs->r9}};
+
+	agent_run(env, l, &rec);
+}
+
+/* The entry point's only argument is the caller's registers. */
+static __attribute__((noinline)) void run_function(struct skep_env *env, const struct agent_link *l,
+						   struct agent_regs *regs)
+{
+	struct agent_regs outer = *regs;
+
+	outer.di = (uint64_t)(uintptr_t)regs;
+	agent_run(env, l, &outer);
+}
+
 static void run(struct skep_env *env, const struct agent_link *l, struct agent_regs *regs)
 {
-	struct record rec = {.common = 0, .nr = (int64_t)regs->orig_ax};
-	struct agent_regs outer = *regs;
-	uint64_t raw[2] = {(uint64_t)(uintptr_t)regs, regs->orig_ax};
+	bool exit = l->kind == AGENT_RAW_EXIT || l->kind == AGENT_SYS_EXIT_TP;
+	uint64_t raw[2] = {(uint64_t)(uintptr_t)regs, exit ? regs->ax : regs->orig_ax};
 
 	switch (l->kind) {
 	case AGENT_SYS_ENTER_TP:
-		rec.args[0] = regs->di;
-		rec.args[1] = regs->si;
-		rec.args[2] = regs->dx;
-		rec.args[3] = regs->r10;
-		rec.args[4] = regs->r8;
-		rec.args[5] = regs->r9;
-		agent_run(env, l, &rec);
-		break;
 	case AGENT_SYS_EXIT_TP:
-		rec.args[0] = regs->ax;
-		agent_run(env, l, &rec);
-		break;
-	case AGENT_RAW_EXIT:
-		raw[1] = regs->ax;
-		agent_run(env, l, raw);
+		run_record(env, l, regs, exit);
 		break;
 	case AGENT_RAW_ENTER:
+	case AGENT_RAW_EXIT:
 		agent_run(env, l, raw);
 		break;
-	default: /* the entry point's only argument is the caller's registers */
-		outer.di = (uint64_t)(uintptr_t)regs;
-		agent_run(env, l, &outer);
+	default:
+		run_function(env, l, regs);
 	}
 }
 
