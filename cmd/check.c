@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "notes.h"
 #include "out.h"
 
 static const char usage[] = "usage: skep check PROG.{bpf.c,o} [OPTIONS]\n";
@@ -27,6 +28,7 @@ static const char help[] =
 struct check {
 	struct session s;
 	bool json, log;
+	struct notes notes;
 };
 
 enum { O_JSON = 256, O_BTF };
@@ -97,6 +99,7 @@ static void print_text(const struct check *c)
 		if (c->log && v->log)
 			fputs(v->log, stdout);
 	}
+	notes_text(stdout, &c->notes);
 }
 
 static void key_str(struct json *j, const char *key, const char *value)
@@ -158,6 +161,8 @@ static void print_json(const struct check *c, bool all)
 		json_close(&j, '}');
 	}
 	json_close(&j, ']');
+	json_key(&j, "notes");
+	notes_json(&j, &c->notes);
 	json_close(&j, '}');
 	json_end(&j);
 }
@@ -183,6 +188,7 @@ static int check(struct check *c)
 					  wanted(c, &c->s.verdicts[i]) &&
 						  !c->s.verdicts[i].unknown_section);
 	c->s.substitute = true;
+	c->s.keep = true;
 	err = session_load(&c->s);
 	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
 		const struct verdict *v = &c->s.verdicts[i];
@@ -198,6 +204,7 @@ static int check(struct check *c)
 		complain("%s can't be loaded: %s", c->s.path, why);
 		return EXIT_REFUSED;
 	}
+	notes_gather(&c->s, &c->notes);
 	if (c->json)
 		print_json(c, all);
 	else

@@ -279,7 +279,7 @@ static int start_readers(struct run *r)
 		return e;
 	}
 	if (r->s.kernel && tracepipe_wanted(r->s.obj)) {
-		e = tracepipe_open(&r->trace, on_printk, r);
+		e = tracepipe_open(&r->trace, false, on_printk, r);
 		if (e)
 			complain("bpf_printk is not shown: the kernel's trace can't be read: %s",
 				 strerror(-e));

@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "maps.h"
+#include "notes.h"
 #include "out.h"
+#include "set.h"
 #include "tracepipe.h"
 #include "trace/trace.h"
 
@@ -33,6 +35,7 @@ static const char help[] =
 	"  -p, --pid PID         trace this process; may be repeated\n"
 	"  -t, --for TIME        stop after 10s, 500ms, 2m (a command runs on)\n"
 	"  -m, --map NAME        show only this map, and all of it; may be repeated\n"
+	"  -S, --set MAP[KEY]=VALUE  put an element into a map first; may be repeated\n"
 	"      --json            one JSON object at the end instead of text\n"
 	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root: "
 	"probes\n"
@@ -44,13 +47,14 @@ static const char help[] =
 
 #define MAX_PIDS  64
 #define MAX_NAMED 32
+#define MAX_SETS  512
 #define STEP_MS   20
 
 struct trace_cmd {
 	struct session s;
 	pid_t pids[MAX_PIDS];
-	uint32_t npids, nmaps;
-	const char *maps[MAX_NAMED + 1];
+	uint32_t npids, nmaps, nsets;
+	const char *maps[MAX_NAMED + 1], *sets[MAX_SETS];
 	char **command;
 	uint64_t duration_ns;
 	bool json;
@@ -74,6 +78,7 @@ static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"for", required_argument, NULL, 't'},
 	{"map", required_argument, NULL, 'm'},
+	{"set", required_argument, NULL, 'S'},
 	{"json", no_argument, NULL, O_JSON},
 	{"runtime", required_argument, NULL, O_RUNTIME},
 	{"cc", required_argument, NULL, O_CC},
@@ -91,7 +96,7 @@ static int parse(struct trace_cmd *c, int argc, char **argv)
 		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
 			      getenv("SKEP_RUNTIME"));
 	/* What follows "--" is the command's; before it, options and the program in any order. */
-	while ((o = getopt_long(argc, argv, "p:t:m:h", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "p:t:m:S:h", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
 			if (parse_number(optarg, 1, INT32_MAX, &n))
@@ -110,6 +115,11 @@ static int parse(struct trace_cmd *c, int argc, char **argv)
 			if (c->nmaps == MAX_NAMED)
 				return misuse(usage, "--map: at most %d maps", MAX_NAMED);
 			c->maps[c->nmaps++] = optarg;
+			break;
+		case 'S':
+			if (c->nsets == MAX_SETS)
+				return misuse(usage, "--set: at most %d elements", MAX_SETS);
+			c->sets[c->nsets++] = optarg;
 			break;
 		case O_JSON:
 			c->json = true;
@@ -160,14 +170,28 @@ static void on_notice(void *arg, const char *text)
 	complain("%s", text);
 }
 
+static int set_elements(struct trace_cmd *c)
+{
+	struct skep_error why = {{0}, {0}};
+	int err = 0;
+
+	for (uint32_t i = 0; i < c->nsets && !err; i++)
+		err = set_element(c->s.obj, c->sets[i], &why);
+	if (err)
+		complain_error(&why);
+	return err;
+}
+
 static int load(struct trace_cmd *c)
 {
 	bool told = false;
 	char why[1024];
-	int err = session_load(&c->s);
+	int err;
 
+	c->s.keep = true;
+	err = session_load(&c->s);
 	if (!err)
-		return 0;
+		return set_elements(c);
 	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
 		const struct verdict *v = &c->s.verdicts[i];
 
@@ -203,7 +227,7 @@ static int attach_kernel(struct trace_cmd *c)
 			return e;
 		}
 	}
-	if (tracepipe_wanted(c->s.obj) && tracepipe_open(&c->pipe, on_printk, c))
+	if (tracepipe_wanted(c->s.obj) && tracepipe_open(&c->pipe, true, on_printk, c))
 		complain("bpf_printk is not shown: the kernel's trace can't be read");
 	return 0;
 }

@@ -22,7 +22,7 @@ struct tracepipe {
 	int fd;
 	void (*line)(void *arg, const char *text, size_t len);
 	void *arg;
-	char mark[32]; /* "-PID " as a line of the trace names its task */
+	char mark[32]; /* "-PID " as a line of the trace names its task; "": any */
 	int instances; /* directory of tracefs, if the pipe is of an instance of our own */
 	char name[32]; /* of that instance */
 	char buf[65536];
@@ -197,8 +197,8 @@ void tracepipe_take(struct tracepipe *t)
 	}
 }
 
-int tracepipe_open(struct tracepipe **out, void (*line)(void *arg, const char *text, size_t len),
-		   void *arg)
+int tracepipe_open(struct tracepipe **out, bool all,
+		   void (*line)(void *arg, const char *text, size_t len), void *arg)
 {
 	struct tracepipe *t = calloc(1, sizeof(*t));
 	int pid;
@@ -207,7 +207,8 @@ int tracepipe_open(struct tracepipe **out, void (*line)(void *arg, const char *t
 		return -ENOMEM;
 	t->instances = -1;
 	pid = traced_pid();
-	snprintf(t->mark, sizeof(t->mark), "-%d ", pid);
+	if (!all)
+		snprintf(t->mark, sizeof(t->mark), "-%d ", pid);
 	snprintf(t->name, sizeof(t->name), PREFIX "%d", pid);
 	t->fd = open_pipe(t);
 	if (t->fd < 0) {

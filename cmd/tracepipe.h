@@ -15,9 +15,9 @@ struct bpf_object;
 bool tracepipe_wanted(struct bpf_object *obj);
 
 struct tracepipe;
-/* Needs root. Tracefs need not be mounted. 0 or -errno. */
-int tracepipe_open(struct tracepipe **out, void (*line)(void *arg, const char *text, size_t len),
-		   void *arg);
+/* Lines of all tasks, or of this thread. Needs root. Tracefs need not be mounted. 0 or -errno. */
+int tracepipe_open(struct tracepipe **out, bool all,
+		   void (*line)(void *arg, const char *text, size_t len), void *arg);
 /* Passes on what came since. */
 void tracepipe_take(struct tracepipe *t);
 void tracepipe_close(struct tracepipe *t);

@@ -33,7 +33,7 @@ _skep()
 		compopt -o filenames 2>/dev/null
 		return
 		;;
-	-p | --prog | -m | --map | -n | --repeat | -t | --for)
+	-p | --prog | -m | --map | -S | --set | -n | --repeat | -t | --for)
 		return
 		;;
 	esac
@@ -49,7 +49,7 @@ _skep()
 		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
 		check) words="--json --log --btf $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
-		trace) words="--pid --for --map --json --runtime --cc --help" ;;
+		trace) words="--pid --for --map --set --json --runtime --cc --help" ;;
 		help) words="run check trace dump exec version" ;;
 		*) return ;;
 		esac

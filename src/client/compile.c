@@ -430,15 +430,49 @@ static int need_compat(struct job *j)
 	return err ? skep_fail(j->err, err, NULL, "%s: %s", j->compat, strerror(-err)) : 0;
 }
 
+/* A directive without its #, which compilers take for a type: the line that it is in. */
+static const char *lost_directive(const char *diagnostics, char *buf, size_t size)
+{
+	static const char *const words[] = {"include", "define", "ifdef", "ifndef",
+					    "endif",   "pragma", "undef"};
+	static const char mark[] = "unknown type name '";
+
+	for (const char *p = diagnostics; p && (p = strstr(p, mark)); p++) {
+		const char *word = p + sizeof(mark) - 1, *line = p;
+		unsigned number = 0;
+
+		while (line > diagnostics && line[-1] != '\n')
+			line--;
+		for (const char *c = line; c < p && !number; c++)
+			if (*c == ':')
+				number = (unsigned)strtoul(c + 1, NULL, 10);
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+			size_t n = strlen(words[i]);
+
+			if (strncmp(word, words[i], n) != 0 || word[n] != '\'')
+				continue;
+			snprintf(buf, size,
+				 "Line %u: directives of the preprocessor begin with #: write "
+				 "#%s.",
+				 number, words[i]);
+			return buf;
+		}
+	}
+	return NULL;
+}
+
 static int compiler_failed(struct job *j, int status)
 {
+	char hint[128];
+
 	if (status < 0)
 		return skep_fail(j->err, status, install_clang, "%s can't be started: %s", j->cc,
 				 strerror(-status));
 	if (status > 128)
 		return skep_fail(j->err, -EINVAL, NULL, "%s was ended by signal %d", j->cc,
 				 status - 128);
-	return skep_fail(j->err, -EINVAL, NULL, "%s does not compile", j->source);
+	return skep_fail(j->err, -EINVAL, lost_directive(j->diagnostics, hint, sizeof(hint)),
+			 "%s does not compile", j->source);
 }
 
 static int preprocess_once(struct job *j, char **text, size_t *len)

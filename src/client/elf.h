@@ -24,6 +24,13 @@ bool skep_elf_has_legacy_maps(const void *image, size_t size);
  * no such function. Compilers do not keep the order of the source. */
 uint64_t skep_elf_position(const void *image, size_t size, const char *function);
 
+/* The line that the function begins in, 0 if that is not known. */
+uint32_t skep_elf_line(const void *image, size_t size, const char *function);
+
+/* The first function that the (checked) object wants called when a program starts, which nothing does in
+ * BPF: NULL, there is none. */
+const char *skep_elf_constructor(const void *image, size_t size);
+
 /* Makes a new image in which the maps of the section "maps" are BTF-defined ones in ".maps". BTF is
  * extended, or made where the object has none. The image must have been checked.
  * *out is the caller's, free(). */

@@ -108,3 +108,22 @@ int skep_trace_section(struct skep_trace *t, int prog_fd, const char *section,
 	return skep_fail(err, -EOPNOTSUPP, NULL,
 			 "section \"%s\" names nothing that can be traced here", section);
 }
+
+int skep_trace_section_check(struct skep *skep, int prog_fd, const char *section,
+			     struct skep_error *err)
+{
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		size_t n = strlen(sections[i].prefix);
+		int nr;
+
+		if (strncmp(section, sections[i].prefix, n) != 0 ||
+		    sections[i].attach != attach_syscall)
+			continue;
+		nr = section[n] ? skep_trace_syscall_nr(section + n) : -1;
+		return section[n] && nr < 0
+			       ? 0
+			       : syscalls_check_record(skep, prog_fd, nr,
+						       (uint32_t)sections[i].flags, err);
+	}
+	return 0;
+}

@@ -126,7 +126,17 @@ bool patch_overlaps(const struct dir *dir, uint64_t addr, uint32_t len);
 int patch_point(struct skep_trace *t, struct remote *r, struct dir *dir, const struct module *m,
 		const struct point *p);
 
+/* context.c */
+/* Bytes of the record of a system call's tracepoint; nr -1: raw_syscalls. */
+uint32_t trace_record_size(int nr, enum agent_kind kind);
+/* Whether a program reads no more of its context than that: 0, or -EACCES with the line. */
+int trace_check_record(const struct skep_prog *prog, const char *name, uint32_t size,
+		       struct skep_error *err);
+
 /* syscalls.c */
+/* The same for the tracepoint of a system call, -1: of all. */
+int syscalls_check_record(struct skep *skep, int prog_fd, int nr, uint32_t kind,
+			  struct skep_error *err);
 /* The known file of a line of maps, or NULL. */
 struct known_file *syscalls_file(struct skep_trace *t, uint64_t dev, uint64_t ino);
 /* Patches the instructions of a known file that were met elsewhere. */

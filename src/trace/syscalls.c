@@ -14,6 +14,7 @@
 
 #include "trace/blob.h"
 #include "trace/session.h"
+#include "trace/sysargs.h"
 
 #define WINDOW 48 /* bytes behind the instruction that are looked at */
 
@@ -234,13 +235,38 @@ int skep_trace_syscall_nr(const char *name)
 	return nr < 0 ? -ENOENT : nr;
 }
 
+int syscalls_check_record(struct skep *skep, int prog_fd, int nr, uint32_t kind,
+			  struct skep_error *err)
+{
+	struct skep_object *obj;
+	const char *call = nr < 0 ? "" : sysargs_name((uint32_t)nr);
+	char name[64];
+	int e;
+
+	if (kind != AGENT_SYS_ENTER_TP && kind != AGENT_SYS_EXIT_TP)
+		return 0;
+	e = skep_object_get(skep, prog_fd, SKEP_KIND_PROG, &obj);
+	if (e)
+		return skep_fail(err, e, NULL, "descriptor %d is no program", prog_fd);
+	snprintf(name, sizeof(name), "%s:sys_%s%s%s", nr < 0 ? "raw_syscalls" : "syscalls",
+		 kind == AGENT_SYS_ENTER_TP ? "enter" : "exit", nr < 0 ? "" : "_",
+		 call ? call : "");
+	e = trace_check_record((struct skep_prog *)obj, name,
+			       trace_record_size(nr, (enum agent_kind)kind), err);
+	skep_object_put(obj);
+	return e;
+}
+
 int skep_trace_syscall(struct skep_trace *t, int prog_fd, const char *name, uint32_t kind,
 		       uint64_t cookie, struct skep_error *err)
 {
-	int nr = name ? skep_trace_syscall_nr(name) : -1, link;
+	int nr = name ? skep_trace_syscall_nr(name) : -1, link, e;
 
 	if (name && nr < 0)
 		return skep_fail(err, -ENOENT, NULL, "there is no system call '%s'", name);
+	e = syscalls_check_record(t->skep, prog_fd, nr, kind, err);
+	if (e)
+		return e;
 	link = trace_add_link(t, prog_fd, (enum agent_kind)kind, cookie, nr, err);
 	if (link < 0)
 		return link;

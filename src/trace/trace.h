@@ -52,6 +52,10 @@ int skep_trace_syscall_nr(const char *name); /* -ENOENT */
  * "uprobe.multi/PATH:PATTERN": the number of places, or -errno (-EOPNOTSUPP: no such hook). */
 int skep_trace_section(struct skep_trace *trace, int prog_fd, const char *section,
 		       struct skep_error *err);
+/* Whether a program of that section could be attached, as far as that can be told without a trace:
+ * 0, or -EACCES if it reads what is not in the event's record. */
+int skep_trace_section_check(struct skep *skep, int prog_fd, const char *section,
+			     struct skep_error *err);
 /* The file that a name means: the command found along PATH, the library where the loader finds
  * it. 0 or -ENOENT. */
 int skep_trace_find_file(const char *name, char *path, size_t size);

@@ -126,6 +126,23 @@ static void tell_origin(const struct venv *env, char *buf, size_t len)
 		snprintf(buf, len, "; it was made at instruction %u", r->origin);
 }
 
+/* What helps where the class of the fault alone does not tell. */
+static const char *hint_of(const struct venv *env)
+{
+	const struct vreg *r = NULL;
+
+	if (env->why_reg >= 0 && env->why_reg < V_REGS && env->cur)
+		r = v_reg(env, (uint32_t)env->why_reg);
+	if (r && env->why == W_ARG_TYPE && r->type == V_CTX)
+		return "the context is no memory that helpers take: copy the field that is meant "
+		       "into a variable, and pass its address: __u32 key = ctx->id; ... &key";
+	if (r && env->why == W_TYPE && r->type == V_SCALAR)
+		return "a number is no address here. Memory of the traced process is read by "
+		       "bpf_probe_read_user(); what user space puts into a map must be the data "
+		       "itself (char name[32]), since its own addresses mean nothing here";
+	return texts[env->why].hint;
+}
+
 void skep_v_explain(struct venv *env, int err)
 {
 	const struct skep_prog *p = env->prog;
@@ -137,7 +154,7 @@ void skep_v_explain(struct venv *env, int err)
 		.sz = sizeof(e),
 		.prog = p->name,
 		.what = what,
-		.hint = texts[env->why].hint,
+		.hint = hint_of(env),
 		.func = func_of(env, env->why_insn),
 		.insn = env->why_insn,
 		.err = err < 0 ? -err : err,
