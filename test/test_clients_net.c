@@ -148,6 +148,37 @@ static void test_refused(void **state)
 	assert_int_equal(skep_cmd("exec --port A -- true")->status, 0);
 }
 
+/* What can't be attached is said once, with the reason. */
+static void test_reason(void **state)
+{
+	static const char text[] =
+		"bpftool prog load $1 /sys/fs/bpf/p type xdp\n"
+		"bpftool prog load $1 /sys/fs/bpf/c type cgroup/skb\n"
+		"! bpftool cgroup attach /sys/fs/cgroup egress pinned /sys/fs/bpf/c\n"
+		"! bpftool cgroup attach /sys/fs/cgroup egress pinned /sys/fs/bpf/c\n";
+	const struct cmd_result *r;
+	char object[PATH_MAX + 64];
+
+	needs_net();
+	if (system("command -v bpftool >/dev/null")) {
+		print_message("skipped: bpftool is needed\n");
+		skip();
+	}
+	snprintf(object, sizeof(object), "%s", cmd_path("allow.o"));
+	r = skep_cmd("exec -- clang -O2 -g -target bpf -I/usr/include/x86_64-linux-gnu -c %s -o %s",
+		     cmd_text("allow.bpf.c",
+			      "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+			      "SEC(\"cgroup/skb\") int allow(struct __sk_buff *s) { return 1; }\n"
+			      "char l[] SEC(\"license\") = \"GPL\";\n"),
+		     object);
+	assert_int_equal(r->status, 0);
+	r = skep_cmd("exec -- sh -eu %s %s", cmd_text("reason.sh", text), object);
+	assert_int_equal(r->status, 0);
+	const char *said = strstr(r->err, "skep: cgroups are the machine's");
+	assert_non_null(said);
+	assert_null(strstr(said + 1, "skep: cgroups"));
+}
+
 static int teardown(void **state)
 {
 	cmd_cleanup();
@@ -157,10 +188,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_traffic),
-		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_tools),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_traffic), cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_tools),   cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_reason),
 	};
 	char *slash;
 

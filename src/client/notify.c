@@ -29,6 +29,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bpf/attach.h"
 #include "bpf/uapi.h"
 #include "client/ask.h"
 #include "client/fdinfo.h"
@@ -52,7 +53,8 @@ struct skep_notify {
 	struct skep_net_hook *const *ports;
 	unsigned nports;
 	_Atomic unsigned long count;
-	_Atomic unsigned said; /* which refusals were explained, by enum skep_syscall */
+	_Atomic unsigned said; /* which refusals were explained, by enum skep_syscall, and: */
+#define SAID_ATTACH (1u << 16) /* by enum skep_attach_target from here */
 };
 
 int skep_notify_open(struct skep_notify **out, struct skep *skep, const struct skep_start *from)
@@ -278,6 +280,24 @@ static long attach_elsewhere(struct skep_notify *n, enum skep_syscall which, con
 	return PASS;
 }
 
+/* An errno alone doesn't tell a client that its target is right, but not an instance's. */
+static void explain(struct skep_notify *n, int cmd, const char *attr, long err)
+{
+	uint32_t type;
+	const char *why;
+
+	_Static_assert(offsetof(union bpf_attr, attach_type) ==
+			       offsetof(union bpf_attr, link_create.attach_type),
+		       "one place for both commands");
+	if ((cmd != BPF_PROG_ATTACH && cmd != BPF_LINK_CREATE) ||
+	    skep_caller_read(&type, attr + offsetof(union bpf_attr, attach_type), sizeof(type)))
+		return;
+	why = skep_attach_reason(type, (int)err);
+	if (why && !(atomic_fetch_or(&n->said, SAID_ATTACH << skep_attach_target(type)) &
+		     SAID_ATTACH << skep_attach_target(type)))
+		fprintf(stderr, "skep: %s: the program can't be attached\n", why);
+}
+
 static long call_bpf(struct skep_notify *n, const struct skep_caller *caller, const uint64_t *args,
 		     int *fd)
 {
@@ -289,6 +309,8 @@ static long call_bpf(struct skep_notify *n, const struct skep_caller *caller, co
 		*fd = (int)ret;
 		return 0;
 	}
+	if (ret < 0)
+		explain(n, (int)args[0], (const char *)(uintptr_t)args[1], ret);
 	return ret;
 }
 

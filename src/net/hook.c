@@ -14,40 +14,104 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "bpf/call.h"
 #include "bpf/link.h"
+#include "bpf/mprog.h"
 #include "net/wire.h"
 #include "prog/run.h"
+
+/* Where programs are. */
+enum stage { XDP, IN, OUT, STAGES };
+
+/* What runs at a stage: runners, and whose they are. */
+struct chain {
+	struct skep_runner *run[SKEP_MPROG_MAX];
+	struct skep_prog *prog[SKEP_MPROG_MAX];
+	uint32_t n;
+};
 
 struct skep_net_hook {
 	struct skep *skep;
 	struct skep_wire wire;
 	pthread_t thread;
 	volatile sig_atomic_t stop;
+	struct chain chains[STAGES]; /* the thread's */
+	struct skep_mprog in, out; /* tcx */
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
-	struct skep_prog *prog; /* what shall run, referenced, or NULL */
+	struct skep_prog *prog; /* XDP, referenced, or NULL */
 	struct skep_link *link; /* whose it is; NULL: attached by netlink */
-	unsigned wanted, running; /* the number of the change, and of the one that is done */
+	enum stage stage; /* of the change that is wanted: */
+	struct skep_prog *const *progs;
+	uint32_t nprogs;
+	unsigned wanted, running; /* its number, and that of the one that is done */
 	int err; /* of the last change */
 	bool ended; /* the thread has: an interface went away */
 };
 
 /* ---- The wire's thread ---- */
 
+/* Takes prog's runner out of the chain; NULL: it has none. */
+static struct skep_runner *take_runner(struct chain *c, const struct skep_prog *prog)
+{
+	for (uint32_t i = 0; i < c->n; i++)
+		if (c->prog[i] == prog && c->run[i]) {
+			struct skep_runner *r = c->run[i];
+			c->run[i] = NULL;
+			return r;
+		}
+	return NULL;
+}
+
+/* Programs that ran before keep their runners, so that taking one out can't fail. */
+static int change_chain(struct skep_net_hook *h)
+{
+	struct chain *now = &h->chains[h->stage], was = *now, fresh = {.n = 0};
+	int err = 0;
+
+	for (uint32_t i = 0; i < h->nprogs && !err; i++) {
+		bool old = false;
+		for (uint32_t k = 0; k < was.n; k++)
+			old |= was.prog[k] == h->progs[i];
+		if (old)
+			continue;
+		err = skep_runner_open_prog(&fresh.run[fresh.n], h->progs[i]);
+		if (!err)
+			fresh.prog[fresh.n++] = h->progs[i];
+	}
+	if (err) {
+		while (fresh.n)
+			skep_runner_close(fresh.run[--fresh.n]);
+		return err;
+	}
+	for (uint32_t i = 0; i < h->nprogs; i++) {
+		struct skep_runner *r = take_runner(&was, h->progs[i]);
+		now->run[i] = r ? r : take_runner(&fresh, h->progs[i]);
+		now->prog[i] = h->progs[i];
+	}
+	now->n = h->nprogs;
+	for (uint32_t i = 0; i < was.n; i++)
+		skep_runner_close(was.run[i]);
+	if (h->stage == XDP)
+		skep_wire_use(&h->wire, now->n ? now->run[0] : NULL, BPF_PROG_TYPE_XDP);
+	else
+		skep_wire_chain(&h->wire, h->stage == IN ? &h->wire.in : &h->wire.out, now->run,
+				now->n);
+	return 0;
+}
+
 static void change(void *arg)
 {
 	struct skep_net_hook *h = arg;
-	struct skep_runner *runner = NULL;
+	eventfd_t n;
 
 	pthread_mutex_lock(&h->lock);
 	if (h->wanted != h->running) {
-		h->err = h->prog ? skep_runner_open_prog(&runner, h->prog) : 0;
-		if (!h->err) {
-			skep_runner_close(h->wire.runner);
-			skep_wire_use(&h->wire, runner, h->prog ? h->prog->type : 0);
-		}
+		eventfd_read(h->wire.wake, &n);
+		h->err = change_chain(h);
 		h->running = h->wanted;
 		pthread_cond_broadcast(&h->changed);
 	}
@@ -60,7 +124,9 @@ static void *run(void *arg)
 	struct skep_wire_stats stats;
 	int err = skep_wire_run(&h->wire, &stats);
 
-	skep_runner_close(h->wire.runner);
+	for (int s = 0; s < STAGES; s++)
+		while (h->chains[s].n)
+			skep_runner_close(h->chains[s].run[--h->chains[s].n]);
 	h->wire.runner = NULL;
 	pthread_mutex_lock(&h->lock);
 	h->ended = true;
@@ -75,34 +141,71 @@ static void *run(void *arg)
 
 /* ---- Changes; under h->lock ---- */
 
-/* prog NULL: none. The reference is taken here. */
+/* Has the thread run these programs. Where it has ended, fewer are fine and more are -ENODEV. */
+static int set_stage(struct skep_net_hook *h, enum stage stage, struct skep_prog *const *progs,
+		     uint32_t n, bool more)
+{
+	if (h->ended)
+		return more ? -ENODEV : 0;
+	while (!h->ended && h->running != h->wanted) /* another stage's */
+		pthread_cond_wait(&h->changed, &h->lock);
+	h->stage = stage;
+	h->progs = progs;
+	h->nprogs = n;
+	unsigned mine = ++h->wanted;
+	eventfd_write(h->wire.wake, 1);
+	while (!h->ended && h->running != mine)
+		pthread_cond_wait(&h->changed, &h->lock);
+	return h->ended && !more ? 0 : h->err;
+}
+
+/* XDP; prog NULL: none. The reference is taken here. */
 static int use(struct skep_net_hook *h, struct skep_prog *prog, struct skep_link *link)
 {
 	struct skep_prog *was = h->prog;
-	struct skep_link *was_link = h->link;
+	int err = set_stage(h, XDP, &prog, prog ? 1 : 0, prog);
 
-	if (h->ended && prog)
-		return -ENODEV;
+	if (err)
+		return err;
 	if (prog)
 		skep_object_ref(&prog->obj);
 	h->prog = prog;
 	h->link = link;
-	h->wanted++;
-	while (!h->ended && h->running != h->wanted)
-		pthread_cond_wait(&h->changed, &h->lock);
-	if (h->ended && !prog)
-		h->err = 0;
-	if (h->err) {
-		h->prog = was;
-		h->link = was_link;
-		was = prog;
-	}
 	if (was)
 		skep_object_put(&was->obj);
-	return h->err;
+	return 0;
 }
 
-/* ---- Links ---- */
+static int run_list(struct skep_net_hook *h, enum stage stage, struct skep_prog *const *progs,
+		    uint32_t n)
+{
+	const struct skep_mprog *m = stage == IN ? &h->in : &h->out;
+	bool more = n > m->n;
+	int err;
+
+	for (uint32_t i = 0; i < n && !more; i++) { /* one in another's place */
+		bool there = false;
+		for (uint32_t k = 0; k < m->n; k++)
+			there |= m->e[k].prog == progs[i];
+		more = !there;
+	}
+	pthread_mutex_lock(&h->lock);
+	err = set_stage(h, stage, progs, n, more);
+	pthread_mutex_unlock(&h->lock);
+	return err;
+}
+
+static int run_in(void *arg, struct skep_prog *const *progs, uint32_t n)
+{
+	return run_list(arg, IN, progs, n);
+}
+
+static int run_out(void *arg, struct skep_prog *const *progs, uint32_t n)
+{
+	return run_list(arg, OUT, progs, n);
+}
+
+/* ---- XDP links ---- */
 
 static int attach(struct skep_link *link, const union bpf_attr *attr)
 {
@@ -110,19 +213,12 @@ static int attach(struct skep_link *link, const union bpf_attr *attr)
 	uint32_t flags = attr->link_create.flags;
 	int err;
 
-	if (link->attach_type == BPF_XDP) {
-		if (flags & ~(uint32_t)XDP_FLAGS_MODES || __builtin_popcount(flags) > 1)
-			return -EINVAL;
-		if (flags & (XDP_FLAGS_DRV_MODE | XDP_FLAGS_HW_MODE))
-			return -EOPNOTSUPP;
-	} else if (flags || attr->link_create.tcx.relative_fd ||
-		   attr->link_create.tcx.expected_revision > 1) {
-		/* There is no other program to be before or behind. */
-		return flags & ~(uint32_t)(BPF_F_BEFORE | BPF_F_AFTER) ? -EINVAL : -ESTALE;
-	}
+	if (flags & ~(uint32_t)XDP_FLAGS_MODES || __builtin_popcount(flags) > 1)
+		return -EINVAL;
+	if (flags & (XDP_FLAGS_DRV_MODE | XDP_FLAGS_HW_MODE))
+		return -EOPNOTSUPP;
 	pthread_mutex_lock(&h->lock);
-	/* The kernel would take more of tcx; a full list is what it has for this. */
-	err = !h->prog ? use(h, link->prog, link) : link->attach_type == BPF_XDP ? -EBUSY : -ERANGE;
+	err = h->prog ? -EBUSY : use(h, link->prog, link);
 	pthread_mutex_unlock(&h->lock);
 	return err;
 }
@@ -148,32 +244,23 @@ static int update(struct skep_link *link, struct skep_prog *next, uint32_t flags
 	return err;
 }
 
-static const struct skep_hook hooks[] = {
-	{.name = "xdp",
-	 .link_type = BPF_LINK_TYPE_XDP,
-	 .attach = attach,
-	 .detach = detach,
-	 .update = update,
-	 .can_detach = true},
-	{.name = "tcx",
-	 .link_type = BPF_LINK_TYPE_TCX,
-	 .attach = attach,
-	 .detach = detach,
-	 .update = update,
-	 .can_detach = true},
-};
-static const uint32_t types[] = {BPF_XDP, BPF_TCX_INGRESS};
-#define HOOKS (sizeof(hooks) / sizeof(hooks[0]))
+static const struct skep_hook xdp = {.name = "xdp",
+				     .link_type = BPF_LINK_TYPE_XDP,
+				     .attach = attach,
+				     .detach = detach,
+				     .update = update,
+				     .can_detach = true};
+
+static const uint32_t types[STAGES] = {
+	[XDP] = BPF_XDP, [IN] = BPF_TCX_INGRESS, [OUT] = BPF_TCX_EGRESS};
 
 /* ---- Netlink ---- */
 
 static int replace(struct skep_net_hook *h, struct skep_prog *prog, uint32_t flags,
 		   const struct skep_prog *expected)
 {
-	if (h->link && h->link->attach_type == BPF_XDP)
+	if (h->link)
 		return -EBUSY;
-	if (h->prog && h->prog->type != BPF_PROG_TYPE_XDP)
-		return prog ? -EBUSY : 0;
 	if (flags & XDP_FLAGS_REPLACE && h->prog != expected)
 		return -EEXIST;
 	if (prog && flags & XDP_FLAGS_UPDATE_IF_NOEXIST && h->prog)
@@ -219,6 +306,10 @@ uint32_t skep_net_hook_ifindex(const struct skep_net_hook *h)
 
 static void release(struct skep_net_hook *h)
 {
+	if (h->wire.wake > 0)
+		close(h->wire.wake);
+	skep_mprog_clear(&h->in);
+	skep_mprog_clear(&h->out);
 	if (h->wire.b)
 		skep_port_close(h->wire.b);
 	if (h->wire.a)
@@ -228,7 +319,18 @@ static void release(struct skep_net_hook *h)
 	free(h);
 }
 
-static void unregister(struct skep_net_hook *h, size_t n)
+static int enter(struct skep_net_hook *h, enum stage stage)
+{
+	const struct skep_hook *hook = stage == XDP ? &xdp : &skep_mprog_tcx;
+	void *arg = stage == XDP ? (void *)h : stage == IN ? &h->in : &h->out;
+
+	/* Nothing goes out of a port that is only watched. */
+	if (stage == OUT && !h->wire.b)
+		return 0;
+	return skep_hook_register(h->skep, types[stage], skep_net_hook_ifindex(h), hook, arg);
+}
+
+static void leave(struct skep_net_hook *h, int n)
 {
 	while (n--)
 		skep_hook_unregister(h->skep, types[n], skep_net_hook_ifindex(h));
@@ -238,14 +340,15 @@ int skep_net_hook_open(struct skep_net_hook **out, struct skep *skep, const char
 		       char *why, size_t len)
 {
 	struct skep_net_hook *h = calloc(1, sizeof(*h));
-	size_t n = 0;
-	int err = 0;
+	int n = 0, err = 0;
 
 	if (!h) {
 		snprintf(why, len, "no memory");
 		return -ENOMEM;
 	}
 	h->skep = skep;
+	skep_mprog_init(&h->in, skep, run_in, h);
+	skep_mprog_init(&h->out, skep, run_out, h);
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->changed, NULL);
 	h->wire.stop = &h->stop;
@@ -259,12 +362,17 @@ int skep_net_hook_open(struct skep_net_hook **out, struct skep *skep, const char
 		if (!err)
 			err = skep_port_check_free(b, why, len);
 	}
+	h->wire.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!err && h->wire.wake < 0) {
+		err = -errno;
+		snprintf(why, len, "eventfd: %s", strerror(-err));
+	}
 	if (!err)
 		err = skep_port_open(&h->wire.a, a, why, len);
 	if (!err && b)
 		err = skep_port_open(&h->wire.b, b, why, len);
-	for (; !err && n < HOOKS; n++) {
-		err = skep_hook_register(skep, types[n], skep_net_hook_ifindex(h), &hooks[n], h);
+	for (; !err && n < STAGES; n++) {
+		err = enter(h, n);
 		if (err) {
 			snprintf(why, len, "%s can't be a port: %s", a, strerror(-err));
 			break;
@@ -276,7 +384,7 @@ int skep_net_hook_open(struct skep_net_hook **out, struct skep *skep, const char
 			snprintf(why, len, "no thread: %s", strerror(-err));
 	}
 	if (err) {
-		unregister(h, n);
+		leave(h, n);
 		release(h);
 		return err;
 	}
@@ -288,7 +396,7 @@ void skep_net_hook_close(struct skep_net_hook *h)
 {
 	if (!h)
 		return;
-	unregister(h, HOOKS);
+	leave(h, STAGES);
 	pthread_mutex_lock(&h->lock);
 	if (h->prog)
 		use(h, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A wire to which programs are attached by bpf(2) while it runs: A is the interface that they see,
- * XDP and tcx ingress; without one everything passes. One program at a time.
+ * by XDP (one), tcx ingress and egress (lists); without any everything passes.
  */
 #ifndef SKEP_NET_HOOK_H
 #define SKEP_NET_HOOK_H

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bpf/uapi.h"
 #include "net/frame.h"
 #include "net/verdict.h"
 
@@ -42,20 +43,19 @@ static void flush(struct skep_port *port, struct outbox *box)
 	box->n = 0;
 }
 
-static void judge(const struct skep_wire *w, struct skep_wire_stats *s, struct skep_packet *p,
-		  struct outbox *to_a, struct outbox *to_b)
+/* What a program of `type` decided about p: true if the frame passes. */
+static bool judge(const struct skep_wire *w, struct skep_wire_stats *s, uint32_t type,
+		  struct skep_packet *p, struct outbox *to_a, struct outbox *to_b)
 {
 	uint32_t nrows;
-	const struct skep_verdict *rows = skep_verdicts(w->prog_type, &nrows);
-	const struct skep_verdict *v = skep_verdict(w->prog_type, p->verdict);
+	const struct skep_verdict *rows = skep_verdicts(type, &nrows);
+	const struct skep_verdict *v = skep_verdict(type, p->verdict);
 
 	if (v && v - rows < SKEP_WIRE_VERDICTS)
 		s->verdicts[v - rows]++;
 	switch (v ? v->fate : SKEP_FATE_PASS) {
 	case SKEP_FATE_PASS:
-		s->passed++;
-		put(to_b, p);
-		break;
+		return true;
 	case SKEP_FATE_DROP:
 		s->dropped++;
 		break;
@@ -75,6 +75,25 @@ static void judge(const struct skep_wire *w, struct skep_wire_stats *s, struct s
 		}
 		break;
 	}
+	return false;
+}
+
+/* Through the programs of tcx: true if the frame passes. */
+static bool pass_chain(const struct skep_wire *w, const struct skep_chain *chain,
+		       struct skep_wire_stats *s, struct skep_packet *p, struct outbox *to_a,
+		       struct outbox *to_b)
+{
+	for (uint32_t i = 0; i < chain->n; i++) {
+		skep_run_packets(chain->run[i], p, 1);
+		if ((int32_t)p->verdict != TCX_NEXT)
+			break;
+	}
+	if (!chain->n)
+		return true;
+	/* Of tc's other actions tcx knows none: the frame goes on. */
+	if (p->verdict != TCX_PASS && p->verdict != TCX_DROP && p->verdict != TCX_REDIRECT)
+		p->verdict = (uint32_t)TCX_NEXT;
+	return judge(w, s, BPF_PROG_TYPE_SCHED_CLS, p, to_a, to_b);
 }
 
 /* What bpf_clone_redirect() sends: out of either port, at once. */
@@ -111,12 +130,11 @@ static bool forward(const struct skep_wire *w, struct skep_wire_stats *s)
 		s->run_ns += now_ns() - start;
 	}
 	for (int i = 0; i < n; i++) {
-		if (w->runner) {
-			judge(w, s, &p[i], &to_a, &to_b);
-		} else {
-			s->passed++;
-			put(&to_b, &p[i]);
-		}
+		if ((w->runner && !judge(w, s, w->prog_type, &p[i], &to_a, &to_b)) ||
+		    !pass_chain(w, &w->in, s, &p[i], &to_a, &to_b))
+			continue;
+		s->passed++;
+		put(&to_b, &p[i]);
 	}
 	if (w->b) {
 		flush(w->a, &to_a);
@@ -128,27 +146,33 @@ static bool forward(const struct skep_wire *w, struct skep_wire_stats *s)
 static bool backward(const struct skep_wire *w, struct skep_wire_stats *s)
 {
 	struct skep_packet p[SKEP_PORT_BATCH];
-	struct outbox to_a = {.n = 0};
+	struct outbox to_a = {.n = 0}, to_b = {.n = 0};
 	int n = skep_port_recv(w->b, p, SKEP_PORT_BATCH);
 
 	if (n <= 0)
 		return false;
 	s->backwards += (uint64_t)n;
-	for (int i = 0; i < n; i++)
-		put(&to_a, &p[i]);
+	for (int i = 0; i < n; i++) {
+		/* Programs at A's way out see A as the interface. */
+		p[i].ifindex = skep_port_ifindex(w->a);
+		if (pass_chain(w, &w->out, s, &p[i], &to_a, &to_b))
+			put(&to_a, &p[i]);
+	}
 	flush(w->a, &to_a);
+	flush(w->b, &to_b);
 	return true;
 }
 
 /* Waits for either port. -ENETDOWN if one is gone. */
 static int wait_for_frames(const struct skep_wire *w)
 {
-	struct pollfd fds[2] = {
+	struct pollfd fds[3] = {
 		{.fd = skep_port_fd(w->a), .events = POLLIN},
 		{.fd = w->b ? skep_port_fd(w->b) : -1, .events = POLLIN},
+		{.fd = w->wake ? w->wake : -1, .events = POLLIN},
 	};
 
-	if (poll(fds, 2, POLL_MS) < 0 && errno != EINTR)
+	if (poll(fds, 3, POLL_MS) < 0 && errno != EINTR)
 		return -errno;
 	if ((fds[0].revents | fds[1].revents) & (POLLERR | POLLHUP | POLLNVAL))
 		return -ENETDOWN;
@@ -169,6 +193,15 @@ void skep_wire_use(struct skep_wire *w, struct skep_runner *runner, uint32_t pro
 	w->prog_type = prog_type;
 	if (runner && w->b)
 		skep_runner_on_clone(runner, send_clone, w);
+}
+
+void skep_wire_chain(struct skep_wire *w, struct skep_chain *chain, struct skep_runner **run,
+		     uint32_t n)
+{
+	chain->run = run;
+	chain->n = n;
+	for (uint32_t i = 0; i < n && w->b; i++)
+		skep_runner_on_clone(run[i], send_clone, w);
 }
 
 int skep_wire_run(const struct skep_wire *w, struct skep_wire_stats *s)

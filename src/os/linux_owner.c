@@ -7,9 +7,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -20,6 +24,7 @@
 
 #define CGROUP_MAGIC  0x27e0eb
 #define CGROUP2_MAGIC 0x63677270
+#define NSFS_MAGIC    0x6e736673
 
 #ifndef SO_COOKIE
 #define SO_COOKIE 57
@@ -114,6 +119,40 @@ int skep_owner_cgroup(int fd, struct skep_owner *out)
 	    (fs.f_type != CGROUP2_MAGIC && fs.f_type != CGROUP_MAGIC))
 		return -EBADF;
 	return 0;
+}
+
+int skep_owner_cgroup2(int fd)
+{
+	struct skep_owner out;
+	struct statfs fs;
+	struct stat st;
+
+	fd = owner_file(fd, &out, &st);
+	return fd >= 0 && S_ISDIR(st.st_mode) && !fstatfs(fd, &fs) && fs.f_type == CGROUP2_MAGIC
+		       ? 0
+		       : -EBADF;
+}
+
+int skep_owner_netns(int fd)
+{
+	struct skep_owner out;
+	struct statfs fs;
+	struct stat st;
+
+	fd = owner_file(fd, &out, &st);
+	if (fd < 0)
+		return fd;
+	return !fstatfs(fd, &fs) && fs.f_type == NSFS_MAGIC &&
+			       ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET
+		       ? 0
+		       : -EINVAL;
+}
+
+bool skep_owner_ifindex_there(uint32_t ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return ifindex && if_indextoname(ifindex, name);
 }
 
 int skep_owner_socket(int fd, struct skep_owner *out)

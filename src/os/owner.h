@@ -18,6 +18,8 @@ struct skep_owner {
 /* A pidfd: -EBADF if it is none, -ENOENT if the task has gone. */
 int skep_owner_pidfd(int fd, struct skep_owner *out);
 int skep_owner_cgroup(int fd, struct skep_owner *out); /* -EBADF */
+int skep_owner_cgroup2(int fd); /* of the unified hierarchy: 0, -EBADF */
+int skep_owner_netns(int fd); /* a network namespace: 0, -EBADF, -EINVAL */
 int skep_owner_inode(int fd, struct skep_owner *out); /* -EBADF */
 int skep_owner_socket(int fd, struct skep_owner *out); /* -EBADF, -ENOTSOCK */
 
@@ -36,6 +38,9 @@ bool skep_sock_gone(const struct skep_sock *s);
 
 /* Whether the calling task is in that cgroup, or in one below it: 1 or 0. */
 int skep_owner_in_cgroup(const struct skep_owner *cgroup);
+
+/* Whether there is an interface of that number in this process's network namespace. */
+bool skep_owner_ifindex_there(uint32_t ifindex);
 
 /* A task by its number: -ESRCH. */
 int skep_owner_task(uint32_t tid, struct skep_owner *out);

@@ -126,3 +126,5 @@ say bpftool btf dump file "$object" format c
 say bpftool prog dump xlated pinned $fs/skt/skt_xdp visual | head -2
 say bpftool gen object "$dir/linked.o" "$object"
 say bpftool gen skeleton "$dir/linked.o" name client
+say bpftool net show
+say bpftool cgroup tree | head -2

@@ -14,11 +14,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define UDP         17
-#define TCP         6
-#define MARK        0xa5 /* of our frames: the namespace may make some of its own */
-#define EACH        20
-#define TCX_INGRESS 46
+#define UDP  17
+#define TCP  6
+#define MARK 0xa5 /* of our frames: the namespace may make some of its own */
+#define EACH 20
+/* Newer than the header. */
+#define TCX_INGRESS  46
+#define TCX_EGRESS   47
+#define TCX_NEXT     (-1)
+#define TCX_PASS     0
+#define TCX_DROP     2
+#define BPF_F_BEFORE 8
 
 static int in, out, failed;
 
@@ -82,6 +88,40 @@ static void expect(const char *when, int udp, int tcp)
 	failed |= got[UDP] != udp || got[TCP] != tcp;
 }
 
+static void turn(void)
+{
+	int was = in;
+
+	in = out;
+	out = was;
+}
+
+/* Several programs of tcx, with XDP before them, and at the way out. */
+static void lists(int a, int no_udp)
+{
+	int no_tcp = load(BPF_PROG_TYPE_SCHED_CLS, TCP, TCX_DROP, TCX_NEXT);
+	int only_udp = load(BPF_PROG_TYPE_SCHED_CLS, UDP, TCX_PASS, TCX_DROP);
+	int link = bpf_link_create(no_tcp, a, TCX_INGRESS, NULL);
+
+	failed |= link < 0;
+	expect("tcx leaves it to the next", EACH, 0);
+	failed |= bpf_prog_attach(only_udp, a, TCX_INGRESS, BPF_F_BEFORE) != 0;
+	close(link);
+	usleep(1100000);
+	expect("tcx without a link", EACH, 0);
+	link = bpf_link_create(no_udp, a, BPF_XDP, NULL);
+	failed |= link < 0;
+	expect("XDP before tcx", 0, 0);
+	turn();
+	expect("backwards", EACH, EACH);
+	failed |= bpf_prog_attach(no_tcp, a, TCX_EGRESS, 0) != 0;
+	expect("tcx at the way out", EACH, 0);
+	failed |= bpf_prog_detach2(no_tcp, a, TCX_EGRESS) != 0;
+	turn();
+	close(link);
+	failed |= bpf_prog_detach2(only_udp, a, TCX_INGRESS) != 0;
+}
+
 int main(void)
 {
 	int a = (int)if_nametoindex("A"), link;
@@ -115,6 +155,8 @@ int main(void)
 	failed |= link < 0;
 	expect("tcx", EACH, 0);
 	close(link);
+	usleep(1100000);
+	lists(a, no_udp);
 	usleep(1100000);
 	link = bpf_link_create(no_udp, a, BPF_XDP, &opts);
 	failed |= link < 0;
