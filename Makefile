@@ -44,7 +44,7 @@ CMD_SRC  := $(wildcard cmd/*.c)
 PRELOAD_SRC := $(wildcard src/preload/*.c) src/client/standin.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(BUILD)/obj/preload/%.o)
 TEST_SRC := $(wildcard test/test_*.c)
-TEST_LIB := $(filter-out $(TEST_SRC) test/conformance_plugin.c,$(wildcard test/*.c))
+TEST_LIB := $(filter-out $(TEST_SRC) test/conformance_plugin.c test/rooted.c,$(wildcard test/*.c))
 BENCH_SRC := $(wildcard bench/bench_*.c)
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
@@ -69,7 +69,7 @@ APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
 .PHONY: all objs tests benches run test bench fuzz judge faults lint install clean deps
 all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(BUILD)/skep $(BUILD)/libskep-preload.so $(APP_BIN) $(BUILD)/skep.pc
 objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC)) $(PRELOAD_OBJ)
-tests: $(TESTS)
+tests: $(TESTS) $(BUILD)/test/rooted
 benches: $(BENCHES)
 
 $(BUILD)/obj/%.o: %.c
@@ -170,6 +170,10 @@ $(BUILD)/test/conformance_plugin: $(call obj,test/conformance_plugin.c test/asm.
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lelf -lm -o $@
 $(BUILD)/test/test_conformance: | $(BUILD)/test/conformance_plugin
+# For test/run.sh.
+$(BUILD)/test/rooted: $(call obj,test/rooted.c) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) $^ $(LIBS_PARTS) -lm -o $@
 # These drive the command.
 $(filter $(BUILD)/test/test_cmd%,$(TESTS)): | $(BUILD)/skep $(BUILD)/libskep-preload.so
 # Clients as others write them: nothing of skep in them, and the shared libbpf.

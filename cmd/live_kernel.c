@@ -174,7 +174,7 @@ static int attach(int prog, unsigned int ifindex, const char *name, struct skep_
 static void count(const struct live *l, struct live_stats *s, uint64_t start)
 {
 	int cpus = libbpf_num_possible_cpus();
-	uint64_t *v = calloc((size_t)(cpus > 0 ? cpus : 1), sizeof(*v));
+	uint64_t *v = cpus > 0 ? calloc((size_t)cpus, sizeof(*v)) : NULL;
 
 	s->ns = now_ns() - start;
 	s->frames = 0;

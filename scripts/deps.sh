@@ -7,7 +7,7 @@ set -eu
 
 build="gcc make libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp-dev libzydis-dev clang llvm"
 run="iproute2 python3-minimal python3 curl"
-test="$run libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool python3-bpfcc bpftrace linux-headers-$(dpkg --print-architecture) golang-go golang-github-cilium-ebpf-dev"
+test="$run libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool python3-bpfcc bpftrace linux-headers-$(dpkg --print-architecture 2>/dev/null || true) golang-go golang-github-cilium-ebpf-dev"
 lint="clang-format clang-tidy cppcheck"
 bench="$test"
 judge="$run bpftool coreutils linux-source-6.1 linux-source-6.12 clang-19 llvm-19 llvm-19-dev libcap-dev libzstd-dev libssl-dev bison flex bc perl xz-utils"
@@ -21,6 +21,10 @@ for part in "$@"; do
 	esac
 done
 
+command -v dpkg-query >/dev/null || {
+	echo "deps.sh: no dpkg here: install by yourself what Debian 12 calls: $want" >&2
+	exit 1
+}
 installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | sed -n 's/^ii *//p')
 missing=
 for p in $(printf '%s\n' $want | sort -u); do
@@ -32,7 +36,7 @@ sudo=
 if [ "$(id -u)" != 0 ]; then
 	command -v sudo >/dev/null || {
 		echo "deps.sh: these packages are missing and you are not root:$missing" >&2
-		echo "deps.sh: as root, run: apt-get install$missing" >&2
+		echo "deps.sh: as root, run: apt-get update && apt-get install --no-install-recommends$missing" >&2
 		exit 1
 	}
 	sudo=sudo

@@ -7,6 +7,14 @@
 # (a skip) is a failure. Ends with "N passed, N failed, N skipped".
 set -u
 build=$1
+[ -e /proc/self ] && [ -e /sys/kernel ] || {
+	echo "test/run.sh: /proc and /sys must be mounted: mount -t proc proc /proc; mount -t sysfs sys /sys" >&2
+	exit 1
+}
+# In a plain chroot "/" is no mount, and then nothing can be mounted in private.
+if [ "$(id -u)" = 0 ] && ! mountpoint -q / && [ -z "${SKEP_TEST_ROOTED-}" ]; then
+	SKEP_TEST_ROOTED=1 exec "$build/test/rooted" "$0" "$@"
+fi
 shift
 logs=$build/test-logs
 mkdir -p "$logs"

@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd.h"
@@ -298,12 +299,31 @@ static void test_nothing_stays(void **state)
 	skep_client_leave(was);
 }
 
+/* libbpf counts the CPUs of the instance. It does so once in a process: elsewhere. */
+static void test_cpus(void **state)
+{
+	struct skep_opts opts = {.sz = sizeof(opts), .cpus = 7};
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		struct skep *seven;
+
+		_exit(!skep_open(&seven, &opts) && !skep_client_enter(seven)
+			      ? libbpf_num_possible_cpus()
+			      : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_global_data),   cmocka_unit_test(test_pins),
 		cmocka_unit_test(test_scopes),        cmocka_unit_test(test_watch),
-		cmocka_unit_test(test_nothing_stays),
+		cmocka_unit_test(test_nothing_stays), cmocka_unit_test(test_cpus),
 	};
 
 	return cmocka_run_group_tests_name("client_libbpf", tests, setup, teardown);

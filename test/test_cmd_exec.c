@@ -23,7 +23,7 @@
 
 #include "bpf/uapi.h"
 #include "client/ask.h"
-#include "cmd.h"
+#include "cmd_cases.h"
 
 static char self[4096];
 
@@ -368,6 +368,43 @@ static void test_bpftool(void **state)
 	print_message("ran: exec_bpftool 1\n");
 }
 
+/* A chroot, in which "/" is no mount, gets its view all the same, and leaves no way out. */
+static void test_chroot(void **state)
+{
+	static const char script[] =
+		"set -e\n"
+		"skep=$(readlink -f $2) inner='pwd; ls /sys/kernel/tracing; mountpoint /\n"
+		"	unshare -m true && ! ls -d /../outside'\n"
+		"mount -t tmpfs none $1\n"
+		"mkdir -p $1/outside $1/r/tmp $1/r$(dirname $skep)\n"
+		"for d in /bin /sbin /lib* /usr /etc /dev /proc /sys $(dirname $skep); do\n"
+		"	if [ -L $d ]; then cp -P $d $1/r; continue; fi\n"
+		"	mkdir -p $1/r$d && mount --rbind $d $1/r$d\n"
+		"done\n"
+		"! mountpoint -q $1/r\n"
+		"exec chroot $1/r sh -c \"cd /usr && exec $skep exec -- sh -c '$inner'\"\n";
+	const char *sh = cmd_text("chroot.sh", script), *dir = cmd_path("chroot");
+	char cmd[8192], *out;
+	int status;
+	size_t len;
+
+	if (geteuid()) {
+		print_message("skipped: chroot takes root\n");
+		skip();
+	}
+	assert_int_equal(mkdir(dir, 0755), 0);
+	snprintf(cmd, sizeof(cmd), "unshare -m sh %s %s %.*s/../skep >%s/out 2>&1", sh, dir,
+		 (int)(strrchr(self, '/') - self), self, cmd_dir());
+	status = system(cmd);
+	out = slurp(cmd_path("out"), &len);
+	if (status)
+		print_error("status %d: %s", status, out);
+	assert_int_equal(status, 0);
+	says(out, "/usr\ntrace_pipe\n/ is a mountpoint\n");
+	free(out);
+	print_message("ran: exec_chroot 1\n");
+}
+
 static int teardown(void **state)
 {
 	cmd_cleanup();
@@ -380,7 +417,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_maps),    cmocka_unit_test(test_prog),
 		cmocka_unit_test(test_wild),    cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_bits32),  cmocka_unit_test(test_status),
-		cmocka_unit_test(test_bpftool),
+		cmocka_unit_test(test_bpftool), cmocka_unit_test(test_chroot),
 	};
 
 	for (size_t i = 0; argc == 3 && i < sizeof(clients) / sizeof(clients[0]); i++)

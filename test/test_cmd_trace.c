@@ -11,12 +11,12 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/mounts.h"
 #include "cmd.h"
 
 static int compared, ran;
@@ -380,8 +380,8 @@ static void running(void **state)
 /* libbpf looks tracepoints up in tracefs, which need not be mounted: here, for nobody else. */
 static int setup(void **state)
 {
-	if (cmd_kernel() && access("/sys/kernel/tracing/events", F_OK) && !unshare(CLONE_NEWNS) &&
-	    !mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	cmd_dir(); /* while the way to this program is known */
+	if (cmd_kernel() && access("/sys/kernel/tracing/events", F_OK) && !skep_mounts_unshare())
 		mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
 	return 0;
 }

@@ -19,6 +19,7 @@ replay() {
 
 # Everything happens inside one private network namespace.
 if [ -z "${GUARD_DEMO_INSIDE-}" ]; then
+	[ -e /proc/self/ns/net ] || replay "/proc is not mounted"
 	if [ "$(id -u)" = 0 ]; then how="unshare -n"; else how="unshare -r -n"; fi
 	$how true 2>/dev/null || replay "\"$how\" is not permitted"
 	GUARD_DEMO_INSIDE=1 exec $how "$0" "$build"

@@ -393,7 +393,7 @@ static struct entry *read_sources(const struct guard *g, size_t *n)
 static void read_counts(const struct guard *g, struct guard_count *out)
 {
 	int cpus = libbpf_num_possible_cpus();
-	struct guard_count *v = calloc((size_t)(cpus > 0 ? cpus : 1), sizeof(*v));
+	struct guard_count *v = cpus > 0 ? calloc((size_t)cpus, sizeof(*v)) : NULL;
 
 	memset(out, 0, GUARD_REASONS * sizeof(*out));
 	for (__u32 r = 0; v && r < GUARD_REASONS; r++) {

@@ -29,6 +29,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "bpf/instance.h"
 #include "bpf/pin.h"
 #include "client/ready.h"
 #include "client/view.h"
@@ -188,7 +189,7 @@ void *__wrap_mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t
 
 /* ---- Files ---- */
 
-enum view { VIEW_REAL, VIEW_BTF, VIEW_EMPTY, VIEW_NONE };
+enum view { VIEW_REAL, VIEW_BTF, VIEW_CPUS, VIEW_EMPTY, VIEW_NONE };
 
 /* What an instance shows instead of the kernel's own files. */
 static const struct {
@@ -196,6 +197,7 @@ static const struct {
 	enum view view;
 } views[] = {
 	{SKEP_VIEW_BTF, VIEW_BTF},
+	{"/sys/devices/system/cpu/possible", VIEW_CPUS},
 	{"/proc/kallsyms", VIEW_EMPTY},
 	{"/proc/version_signature", VIEW_NONE},
 	{"/sys/bus/event_source/devices/kprobe/type", VIEW_NONE},
@@ -220,7 +222,17 @@ static enum view find_view(const char *path)
 /* A descriptor that reads as the view; -errno. */
 static int open_view(enum view view)
 {
-	return view == VIEW_NONE ? -ENOENT : skep_view_open(view == VIEW_BTF ? scope.skep : NULL);
+	char cpus[32];
+
+	switch (view) {
+	case VIEW_NONE:
+		return -ENOENT;
+	case VIEW_CPUS:
+		return skep_view_text(
+			cpus, (size_t)snprintf(cpus, sizeof(cpus), "0-%u\n", scope.skep->cpus - 1));
+	default:
+		return skep_view_open(view == VIEW_BTF ? scope.skep : NULL);
+	}
 }
 
 FILE *__wrap_fopen64(const char *path, const char *mode)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bpf/pin.h"
@@ -65,7 +66,49 @@ static int enter_user(void)
 	return err ? err : write_text("/proc/self/gid_map", map, 0);
 }
 
-static int enter(void)
+/* To fd, a mount, as "/": of the namespace, so that nothing remains of what was around it. Where that
+ * can't be (on the kernel's first file system), of the process alone. */
+static int change_root(int fd)
+{
+	if (fchdir(fd))
+		return -errno;
+	if (!syscall(SYS_pivot_root, ".", "."))
+		return umount2(".", MNT_DETACH) ? -errno : 0;
+	return chroot(".") ? -errno : 0;
+}
+
+/* In a chroot "/" is no mount, so that nothing can be said of it: a mount is made there. The way leads
+ * through the namespace's own root, and back also when it fails. */
+static int mount_root(void)
+{
+	int ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), tree = -1, err = 0;
+	char cwd[PATH_MAX];
+
+	if (ns < 0 || root < 0 || !getcwd(cwd, sizeof(cwd)) || setns(ns, CLONE_NEWNS)) {
+		err = -errno;
+	} else {
+		if (!mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
+			tree = open_tree(root, "",
+					 AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE |
+						 OPEN_TREE_CLOEXEC);
+		if (tree < 0 || move_mount(tree, "", root, "",
+					   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH))
+			err = -errno;
+		if (!err)
+			err = change_root(tree);
+		if (err && (fchdir(root) || chroot(".")))
+			_exit(127); /* never outside */
+		if (chdir(cwd))
+			err = -errno;
+	}
+	close(tree);
+	close(root);
+	close(ns);
+	return err;
+}
+
+int skep_mounts_unshare(void)
 {
 	int err = unshare(CLONE_NEWNS) ? -errno : 0;
 
@@ -73,7 +116,7 @@ static int enter(void)
 		err = enter_user();
 	/* What others mount is still to be seen here; ours is not to be seen there. */
 	if (!err && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
-		err = -errno;
+		err = errno == EINVAL ? mount_root() : -errno;
 	return err;
 }
 
@@ -154,7 +197,7 @@ int skep_mounts_enter(struct skep_mounts *m, bool jit)
 	int err;
 
 	m->pins = m->trace = -1;
-	err = enter();
+	err = skep_mounts_unshare();
 	if (err)
 		return err;
 	put_files(jit);

@@ -14,6 +14,10 @@ struct skep_mounts {
 	int trace; /* the one at /sys/kernel/tracing; -1 */
 };
 
+/* Enters a mount namespace in which "/" is a mount, also in a chroot, and what is mounted from
+ * now on is seen by this process and what it starts only. The process has one thread. 0 or -errno. */
+int skep_mounts_unshare(void);
+
 /* For the calling process, which has one thread, and what it starts. 0 with at least one
  * of the directories, or -errno. */
 int skep_mounts_enter(struct skep_mounts *m, bool jit);
