@@ -454,7 +454,7 @@ static void test_unprivileged(void **state)
 		 "goto +0; "
 		 "r0 = 0; if r6 == 3 goto +0; r2 = value 2 +0 ll; r2 += r7; r0 = *(u8 *)(r2 +0); "
 		 "exit",
-		 "R2 min value is outside of the allowed memory range"},
+		 "R2 pointer arithmetic of map value goes out of range, prohibited for !root"},
 	};
 	struct skep_opts opts = {.sz = sizeof(opts), .flags = SKEP_F_UNPRIVILEGED};
 	struct side s = {0};

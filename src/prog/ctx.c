@@ -28,7 +28,8 @@ const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_
 		const struct skep_ctx_field *f = &prog->ops->fields[i];
 
 		if (off < f->off || off >= (uint32_t)f->off + f->size || !(f->flags & need) ||
-		    (f->flags & SKEP_CTX_PRIV && !privileged) ||
+		    (f->flags & SKEP_CTX_PRIV && !privileged &&
+		     (write || !(f->flags & SKEP_CTX_W))) ||
 		    (f->attach && !skep_attach_in(f->attach, prog->attach_type)))
 			continue;
 		if (allowed(f, off, size, write))

@@ -28,7 +28,7 @@ enum skep_ctx_kind { /* what a load of the field yields */
 #define SKEP_CTX_W       0x02u
 #define SKEP_CTX_NARROW  0x04u /* parts of the field may be loaded (bpf_ctx_narrow_access_ok) */
 #define SKEP_CTX_ANYSIZE 0x08u /* scalars in an array: any aligned 1, 2, 4, 8 byte access */
-#define SKEP_CTX_PRIV    0x10u
+#define SKEP_CTX_PRIV    0x10u /* to write it, if that is possible, else to read it */
 #define SKEP_CTX_GUARD16 0x20u /* storing 65535 or more does nothing */
 
 /* A field: bytes [off, off+size) of the uapi structure are loaded from

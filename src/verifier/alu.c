@@ -3,7 +3,7 @@
  * Arithmetic: on numbers through the number domain, on pointers by the rules of
  * what may be added to which.
  */
-#include "verifier/state.h"
+#include "verifier/mem.h"
 
 #include "isa/isa.h"
 
@@ -254,6 +254,7 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 	struct vreg ptr = *p, num = *n, *d = skep_v_reg(env, in->dst_reg), out;
 	uint32_t r = in->dst_reg;
 	bool known = v_is_const(&num);
+	struct vmask mask;
 	char name[64];
 	int err;
 
@@ -291,6 +292,9 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 			  num_first || BPF_SRC(in->code) == BPF_K ? (int)r : in->src_reg);
 	if (!err)
 		err = sane_offset(env, &ptr, &ptr, (int)r);
+	if (err)
+		return err;
+	err = skep_v_mask_before(env, in, &ptr, &num, num_first, &mask);
 	if (err)
 		return err;
 	out = ptr;
@@ -339,14 +343,7 @@ static int alu_ptr(struct venv *env, const struct bpf_insn *in, const struct vre
 	}
 	*d = out;
 	err = sane_offset(env, d, &ptr, (int)r);
-	if (err)
-		return err;
-	if (!env->priv && d->type == V_STACK && !v_is_const(d))
-		return skep_v_refuse(
-			env, EACCES, W_PTR_ARITH, (int)r,
-			"R%u stack pointer arithmetic goes out of range, prohibited for !root\n",
-			r);
-	return 0;
+	return err ? err : skep_v_mask_after(env, in, d, &mask);
 }
 
 /* ---- Numbers ---- */
@@ -379,8 +376,13 @@ static int alu_num(struct venv *env, const struct bpf_insn *in, const struct ske
 	uint8_t op = BPF_OP(in->code);
 	int64_t add;
 
+	int err;
+
 	if (!d)
 		return -ENOMEM;
+	err = skep_v_mask_numbers(env, in);
+	if (err)
+		return err;
 	d->origin = env->insn;
 	d->def32 = is64 ? 0 : env->insn + 1;
 	if (!computable(in, src, is64)) {

@@ -76,8 +76,8 @@ int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int 
 	return 0;
 }
 
-static int check_map_value(struct venv *env, const struct vreg *reg, int r, int off, int size,
-			   bool zero_ok)
+int skep_v_map_value(struct venv *env, const struct vreg *reg, int r, int off, int size,
+		     bool zero_ok)
 {
 	const struct skep_map *map = skep_v_map(env, reg);
 	int err = skep_v_region(env, reg, r, off, size, map->value_size, zero_ok);
@@ -314,7 +314,7 @@ static int access_map_value(struct venv *env, uint32_t insn, const struct vreg *
 	if (!err)
 		err = check_map_type(env, reg, r, off, size, acc);
 	if (!err)
-		err = check_map_value(env, reg, r, off, size, false);
+		err = skep_v_map_value(env, reg, r, off, size, false);
 	if (err || acc != V_READ || value < 0)
 		return err;
 	if (fold(env, reg, off, size, sx, &v)) {
@@ -495,7 +495,7 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 			err = skep_v_region(env, reg, r, off, size, reg->mem_size, false);
 		return err || acc == V_WRITE ? err : load_unknown(env, value);
 	case V_CTX:
-		err = acc == V_WRITE ? leak(env, value, "context") : 0;
+		err = acc == V_WRITE ? leak(env, value, "ctx") : 0;
 		return err ? err : access_ctx(env, insn, reg, r, off, size, acc, value, sx);
 	case V_STACK:
 		return acc == V_READ ? skep_v_stack_read(env, r, off, size, value)
@@ -592,7 +592,7 @@ int skep_v_mem_arg(struct venv *env, int r, int size, enum vacc acc, bool zero_o
 				     false);
 	case V_MAP_VALUE:
 		err = check_map_type(env, reg, r, reg->off, size, acc);
-		return err ? err : check_map_value(env, reg, r, reg->off, size, zero_ok);
+		return err ? err : skep_v_map_value(env, reg, r, reg->off, size, zero_ok);
 	case V_MEM:
 		if (acc == V_WRITE && reg->flags & V_RDONLY)
 			return cannot_write(env, reg, r);

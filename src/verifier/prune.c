@@ -68,6 +68,8 @@ static bool reg_safe(struct venv *env, const struct vreg *o, const struct vreg *
 		if (env->priv && !precise && !o->precise && ex == NOT_EXACT &&
 		    !(env->watch && env->watch->exact))
 			return true;
+		if (env->masks && !skep_scalar_equal(&o->s, &c->s))
+			return false;
 		if ((o->id ^ c->id) & V_ADD_CONST || (o->id & V_ADD_CONST && o->off != c->off))
 			return false;
 		return skep_scalar_within(&o->s, &c->s) &&

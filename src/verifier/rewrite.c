@@ -17,6 +17,7 @@
 #include "helper/helper.h"
 #include "helper/kfunc.h"
 #include "isa/isa.h"
+#include "map/map.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "a part of a field is loaded from its lower addresses");
@@ -388,6 +389,16 @@ static void kfunc_call(struct rewriter *r, struct bpf_insn insn)
 		emit(r, alu(MOV_REG, BPF_REG_0, BPF_REG_1, 0));
 }
 
+/* An index beyond the array jumps over the call; without this only its lower half counts. */
+static void guarded_tail_call(struct rewriter *r, struct bpf_insn insn)
+{
+	emit(r, (struct bpf_insn){.code = BPF_JMP | BPF_JGE | BPF_K,
+				  .dst_reg = BPF_REG_3,
+				  .off = 1,
+				  .imm = (int32_t)r->prog->maps[r->aux[r->at].map]->max_entries});
+	emit_mem(r, insn);
+}
+
 /* ---- Arithmetic ---- */
 
 /* Signed division by -1, of which one case overflows. */
@@ -429,6 +440,8 @@ static void rewrite_one(struct rewriter *r)
 		jump(r, *insn);
 	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL) {
 		kfunc_call(r, *insn);
+	} else if (aux->guard_index) {
+		guarded_tail_call(r, *insn);
 	} else if (skep_rewrite_inlines(insn)) {
 		cpu_number(r);
 	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL) {

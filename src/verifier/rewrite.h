@@ -22,9 +22,7 @@ struct skep_aux {
 	bool fallthrough_only; /* ... only the next instruction was */
 	uint8_t mem; /* enum skep_mem of its address operand */
 	bool zext; /* a reader needs the upper half of its 32-bit result */
-	bool nospec; /* a speculation barrier belongs here (unprivileged) */
-	bool alu_sanitize;
-	bool call_inlinable;
+	bool guard_index; /* tail call of an unprivileged program: the index counts with 64 bits */
 	const struct skep_ctx_field *field; /* CTX access: the field */
 	int16_t frame_off; /* STACK access: constant offset, if stack_const */
 	bool stack_const;

@@ -222,6 +222,8 @@ struct vinsn {
 	uint32_t subprog;
 	uint8_t ways; /* jump: 1 went on below, 2 jumped */
 	bool loop_seen; /* bpf_loop: loop_inline says something */
+	uint8_t mask; /* addition by an unprivileged program: how it is masked, and ... */
+	uint32_t mask_limit; /* ... how far (sanitize.c) */
 	uint8_t fast_pairs; /* call: saves before it and restores behind that may go */
 };
 
@@ -336,6 +338,7 @@ struct venv {
 	const void *prev_line;
 	int32_t hist_at; /* entry of the current instruction, -1 */
 	bool seen_direct_write;
+	bool masks; /* numbers are masked: equal ones only are the same */
 	uint32_t max_pkt_off;
 	struct vlive *live;
 	uint32_t *order; /* instructions in post-order */

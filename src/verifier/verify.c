@@ -201,6 +201,23 @@ static int walk_globals(struct venv *env)
 	return 0;
 }
 
+/* Of an unprivileged program, a tail call goes through one array, with a checked index. */
+static int guard_tail_calls(struct venv *env)
+{
+	for (uint32_t i = 0; i < env->n && !env->priv; i++) {
+		const struct bpf_insn *in = &env->insns[i];
+
+		if (in->code != (BPF_JMP | BPF_CALL) || in->src_reg ||
+		    in->imm != BPF_FUNC_tail_call || !env->out[i].seen)
+			continue;
+		env->why_insn = i;
+		if (env->out[i].map < 0)
+			return skep_v_refuse(env, EINVAL, W_MAP, -1, "tail_call abusing map_ptr\n");
+		env->out[i].guard_index = true;
+	}
+	return 0;
+}
+
 /* ---- Results ---- */
 
 static int keep_maps(struct venv *env)
@@ -298,6 +315,8 @@ static int run_phases(struct venv *env)
 	}
 	if (!err)
 		err = skep_v_check_kfuncs(env);
+	if (!err)
+		err = guard_tail_calls(env);
 	return err;
 }
 
