@@ -91,7 +91,7 @@ static void test_program_types(void **state)
 			if (!skep_prog_types[type].name)
 				continue;
 			side_load(&kernel, type, call_of(id), 3, "GPL", NULL);
-			row = known && (skep_helpers[id].progs & 1ull << type);
+			row = known && skep_helper_row(id, type);
 			pairs++;
 			if (row == !refused_helper(&kernel))
 				continue;

@@ -74,8 +74,8 @@ static void make(const struct packet *kind, uint8_t *p, uint64_t *seed)
 /* ---- Calls ---- */
 
 /*
- * One letter per argument: c the context, m 64 bytes of stack, s a constant size of these,
- * o an offset, d a difference, f flags, F one of the flags of .flags, p a VLAN or network
+ * One letter per argument: c the context, m 64 bytes of stack, w the same with numbers that make sense at
+ * their beginning, k the same with a tunnel's key, s a constant size of these, K one of a key, o an offset, d a difference, f flags, F one of the flags of .flags, p a VLAN or network
  * protocol, v any number, n a small number.
  */
 struct call {
@@ -127,6 +127,18 @@ static const struct call calls[] = {
 	{BPF_FUNC_set_hash_invalid, "c", XMIT, 0},
 	{BPF_FUNC_get_cgroup_classid, "c", XMIT | LWT, 0},
 	{BPF_FUNC_get_route_realm, "c", XMIT | LWT, 0},
+	{BPF_FUNC_skb_set_tunnel_key, "ckKF", XMIT, 0x1f},
+	{BPF_FUNC_skb_set_tunnel_key, "ckKF", XMIT, 1},
+	{BPF_FUNC_skb_get_tunnel_key, "cmKF", XMIT, 0x11},
+	{BPF_FUNC_skb_set_tunnel_opt, "cms", XMIT, 0},
+	{BPF_FUNC_skb_get_tunnel_opt, "cms", XMIT, 0},
+	{BPF_FUNC_skb_get_xfrm_state, "cnmsf", TC, 0},
+	{BPF_FUNC_check_mtu, "cnwdf", TC | T(XDP), 0},
+	{BPF_FUNC_skb_cgroup_id, "c", TC | T(CGROUP_SKB), 0},
+	{BPF_FUNC_skb_ancestor_cgroup_id, "cn", TC | T(CGROUP_SKB), 0},
+	{BPF_FUNC_skb_cgroup_classid, "c", TC, 0},
+	{BPF_FUNC_get_current_cgroup_id, "", ~0ull, 0},
+	{BPF_FUNC_get_current_ancestor_cgroup_id, "n", ~0ull, 0},
 };
 #define NCALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -167,9 +179,13 @@ static int64_t number(char kind, const struct call *call, uint32_t len, uint64_t
 	static const uint32_t sizes[] = {1, 2, 3, 4, 8, 16, 20, 32, 64};
 	uint64_t r = test_random(seed);
 
+	static const uint32_t key_sizes[] = {44, 28, 24, 22, 8, 64};
+
 	switch (kind) {
 	case 's':
 		return sizes[r % 9];
+	case 'K':
+		return key_sizes[r % 6];
 	case 'o':
 		return offset(seed, len);
 	case 'd':
@@ -247,7 +263,20 @@ static void add_call(struct code *c, const struct call *call, uint32_t len, uint
 			at += snprintf(text + at, room - (size_t)at, "ctx");
 			continue;
 		}
-		if (call->args[i] == 'm') {
+		if (call->args[i] == 'w' && test_random(seed) % 4) {
+			/* An address family, no ports, a device; or a length. */
+			add(c, BPF_ST | BPF_MEM | BPF_DW, 10, 0, -64,
+			    (int32_t)(test_random(seed) % 2 ? test_random(seed) % 70000
+							    : test_random(seed) % 12));
+			add(c, BPF_ST | BPF_MEM | BPF_DW, 10, 0, -56,
+			    (int32_t)(test_random(seed) % 3));
+		}
+		if (call->args[i] == 'k' && test_random(seed) % 4) {
+			/* No extension, no label. */
+			add(c, BPF_ST | BPF_MEM | BPF_H, 10, 0, -64 + 22, 0);
+			add(c, BPF_ST | BPF_MEM | BPF_W, 10, 0, -64 + 24, 0);
+		}
+		if (strchr("mwk", call->args[i])) {
 			add(c, BPF_ALU64 | BPF_MOV | BPF_X, i + 1, 10, 0, 0);
 			add(c, BPF_ALU64 | BPF_ADD | BPF_K, i + 1, 0, 0, -64);
 			at += snprintf(text + at, room - (size_t)at, ", mem");

@@ -58,6 +58,14 @@ enum {
  * runner), belongs to one thread at a time, and is that thread's record for
  * epochs: what a program could see is not unmapped before skep_leave().
  */
+/* A packet's tunnel, as bpf_skb_set_tunnel_key() left it. */
+struct skep_tunnel {
+	struct bpf_tunnel_key key;
+	uint16_t flags;
+	bool ipv6, has_opt;
+	uint8_t opt_len, opt[255];
+};
+
 struct skep_env {
 	struct skep *skep;
 	const struct skep_prog *prog; /* running now; a tail call changes it */
@@ -85,6 +93,7 @@ struct skep_env {
 	uint32_t depth; /* nested runs on this env */
 	struct skep_env *next; /* the instance's list */
 	void *jit_stack; /* reserved for the JIT's entry code */
+	struct skep_tunnel tunnel; /* of the packet that is under way */
 	uint64_t cookie, func_ip; /* of the link and the function that a probe is at */
 	void *scratch; /* buffers of helpers (src/helper): one malloc, freed with it */
 	struct skep_reserved *reserved; /* ring buffer records not yet committed (map/ringbuf.c) */

@@ -4,6 +4,8 @@
 
 #include "helper/call.h"
 #include "map/cgroup.h"
+#include "os/owner.h"
+#include "prog/type.h"
 
 HELPER(get_local_storage)
 {
@@ -14,6 +16,34 @@ HELPER(get_local_storage)
 HELPER(skb_under_cgroup)
 {
 	return ERR(ENOENT);
+}
+
+/* But for those that TEST_RUN makes: they are their maker's. */
+HELPER(skb_cgroup_id)
+{
+	return ((struct skep_skb *)PTR(r1))->own ? skep_owner_cgroup_id(-1) : 0;
+}
+
+HELPER(skb_ancestor_cgroup_id)
+{
+	if (!((struct skep_skb *)PTR(r1))->own || (int32_t)r2 < 0)
+		return 0;
+	return skep_owner_cgroup_id((int)r2);
+}
+
+HELPER(skb_cgroup_classid)
+{
+	return 0;
+}
+
+HELPER(get_current_cgroup_id)
+{
+	return skep_owner_cgroup_id(-1);
+}
+
+HELPER(get_current_ancestor_cgroup_id)
+{
+	return (int32_t)r1 < 0 ? 0 : skep_owner_cgroup_id((int)r1);
 }
 
 HELPER(current_task_under_cgroup)

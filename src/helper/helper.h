@@ -101,6 +101,10 @@ struct skep_percpu {
 /* By BPF_FUNC_ id; rows without a name are not there. */
 extern const struct skep_helper skep_helpers[SKEP_MAX_HELPERS];
 
+/* The row that holds for a type of program: some helpers have another shape for some types. NULL: it may
+ * not call it. */
+const struct skep_helper *skep_helper_row(uint32_t id, uint32_t prog_type);
+
 /* Names of all helpers that the kernel defines, by id, known here or not: for
  * disassembly and messages ("map_lookup_elem"); NULL if out of range. */
 const char *skep_helper_name(uint32_t id);

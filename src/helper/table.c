@@ -106,6 +106,15 @@
 			   .flags = PERF,                                                          \
 			   .arg = {(of)}}
 
+/* A helper of hooks that are the kernel's own: their programs are verified, and nothing here runs them. */
+#define K(nm, types, returns, flag, ...)                                                           \
+	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
+			   .fn = skep_help_no_hook,                                                \
+			   .progs = (types),                                                       \
+			   .ret = (returns),                                                       \
+			   .flags = (flag),                                                        \
+			   .arg = {__VA_ARGS__}}
+
 /* clang-format off */
 const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	/* Maps */
@@ -132,6 +141,9 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(ringbuf_query, ALL, INT, 0, MAP, NUM),
 	H(perf_event_output, ALL & ~(T(SK_REUSEPORT) | T(FLOW_DISSECTOR) | T(NETFILTER)), INT,
 	  GPL, CTX, MAP, NUM, RMEM, SIZE0),
+
+	K(perf_prog_read_value, T(PERF_EVENT), INT, GPL, CTX, WMEM, SIZE),
+	K(read_branch_records, T(PERF_EVENT), INT, GPL, CTX, WMEM | NULLABLE, SIZE0, NUM),
 
 	/* Timers */
 	H(timer_init, ALL, INT, BPF | GPL, SKEP_ARG_TIMER, MAP, NUM),
@@ -171,6 +183,9 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(get_current_uid_gid, ALL, INT, 0),
 	H(get_current_comm, ALL, INT, PERF, WMEM, SIZE),
 	H(get_ns_current_pid_tgid, ALL, INT, 0, NUM, NUM, WMEM, SIZE),
+
+	H(send_signal, ALL, INT, PERF, NUM),
+	H(send_signal_thread, ALL, INT, PERF, NUM),
 
 	/* Memory of this process */
 	H(probe_read, TRACE | T(SYSCALL), INT, GPL | PERF, WMEM, SIZE0, NUM),
@@ -252,6 +267,24 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	CAST(skc_to_unix_sock, "unix_sock", SKEP_ARG_BTF_SOCK_COMMON),
 	CAST(skc_to_mptcp_sock, "mptcp_sock", SKEP_ARG_SOCK_COMMON),
 
+	[BPF_FUNC_sk_assign] = {.name = "sk_assign", .fn = skep_help_no_socket, .progs = TC, .ret = INT,
+		.arg = {CTX, SKEP_ARG_BTF_SOCK_COMMON, NUM}},
+	S(sk_cgroup_id, T(CGROUP_SKB), INT, 0, SKEP_ARG_BTF_SOCK_COMMON),
+	S(sk_ancestor_cgroup_id, T(CGROUP_SKB), INT, 0, SKEP_ARG_BTF_SOCK_COMMON, NUM),
+	S(tcp_check_syncookie, TC | T(XDP), INT, GPL | PKT, SKEP_ARG_BTF_SOCK_COMMON, RMEM, SIZE, RMEM, SIZE),
+	S(tcp_gen_syncookie, TC | T(XDP), INT, GPL | PKT, SKEP_ARG_BTF_SOCK_COMMON, RMEM, SIZE, RMEM, SIZE),
+	K(setsockopt, T(SOCK_OPS) | T(CGROUP_SOCK_ADDR), INT, 0, CTX, NUM, NUM, RMEM, SIZE),
+	K(getsockopt, T(SOCK_OPS) | T(CGROUP_SOCK_ADDR), INT, 0, CTX, NUM, NUM, WMEM, SIZE),
+	K(sock_ops_cb_flags_set, T(SOCK_OPS), INT, 0, CTX, NUM),
+	K(load_hdr_opt, T(SOCK_OPS), INT, 0, CTX, SKEP_ARG_MEM | SKEP_ARG_WRITE, SIZE, NUM),
+	K(store_hdr_opt, T(SOCK_OPS), INT, 0, CTX, RMEM, SIZE, NUM),
+	K(reserve_hdr_opt, T(SOCK_OPS), INT, 0, CTX, NUM, NUM),
+	K(msg_apply_bytes, T(SK_MSG), INT, 0, CTX, NUM),
+	K(msg_cork_bytes, T(SK_MSG), INT, 0, CTX, NUM),
+	K(msg_pull_data, T(SK_MSG), INT, CHG, CTX, NUM, NUM, NUM),
+	K(msg_push_data, T(SK_MSG), INT, CHG, CTX, NUM, NUM, NUM),
+	K(msg_pop_data, T(SK_MSG), INT, CHG, CTX, NUM, NUM, NUM),
+
 	/* Maps of sockets, local storages */
 	S(sk_select_reuseport, T(SK_REUSEPORT), INT, 0, CTX, MAP, KEY, NUM),
 	S(sock_map_update, T(SOCK_OPS), INT, PKT, CTX, MAP, KEY, NUM),
@@ -270,6 +303,47 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(skb_under_cgroup, TC | LWT, INT, 0, CTX, MAP, NUM),
 	H(current_task_under_cgroup, ALL, INT, BPF, MAP, NUM),
 
+	H(skb_cgroup_id, TC | T(CGROUP_SKB), INT, 0, CTX),
+	H(skb_ancestor_cgroup_id, TC | T(CGROUP_SKB), INT, 0, CTX, NUM),
+	H(skb_cgroup_classid, TC, INT, 0, CTX),
+	H(get_current_cgroup_id, ALL, INT, 0),
+	H(get_current_ancestor_cgroup_id, ALL, INT, 0, NUM),
+	K(sysctl_get_name, T(CGROUP_SYSCTL), INT, 0, CTX, WMEM, SIZE, NUM),
+	K(sysctl_get_current_value, T(CGROUP_SYSCTL), INT, 0, CTX, WMEM, SIZE),
+	K(sysctl_get_new_value, T(CGROUP_SYSCTL), INT, 0, CTX, WMEM, SIZE),
+	K(sysctl_set_new_value, T(CGROUP_SYSCTL), INT, 0, CTX, RMEM, SIZE),
+	K(get_retval, T(CGROUP_SOCK) | T(CGROUP_SOCK_ADDR) | T(CGROUP_SOCKOPT), INT, 0),
+	K(set_retval, T(CGROUP_SOCK) | T(CGROUP_SOCK_ADDR) | T(CGROUP_SOCKOPT), INT, 0, NUM),
+
+	/* Tunnels and routes */
+	H(skb_get_tunnel_key, TC | T(LWT_XMIT), INT, 0, CTX, WMEM, SIZE, NUM),
+	H(skb_set_tunnel_key, TC | T(LWT_XMIT), INT, 0, CTX, RMEM, SIZE, NUM),
+	H(skb_get_tunnel_opt, TC | T(LWT_XMIT), INT, 0, CTX, WMEM, SIZE),
+	H(skb_set_tunnel_opt, TC | T(LWT_XMIT), INT, 0, CTX, RMEM, SIZE),
+	H(skb_get_xfrm_state, TC, INT, 0, CTX, NUM, WMEM, SIZE, NUM),
+	H(fib_lookup, TC | T(XDP), INT, GPL, CTX, SKEP_ARG_MEM | SKEP_ARG_WRITE, SIZE, NUM),
+	[BPF_FUNC_check_mtu] = {.name = "check_mtu", .fn = skep_help_check_mtu, .progs = TC | T(XDP),
+		.ret = INT, .flags = GPL, .arg = {CTX, NUM, SKEP_ARG_MEM | SKEP_ARG_FIXED_SIZE |
+		SKEP_ARG_WRITE | SKEP_ARG_ALIGNED, NUM, NUM}, .size = {[2] = 4}},
+	H(lwt_push_encap, T(LWT_IN) | T(LWT_XMIT), INT, CHG, CTX, NUM, RMEM, SIZE),
+	H(lwt_seg6_store_bytes, T(LWT_SEG6LOCAL), INT, CHG, CTX, NUM, RMEM, SIZE),
+	H(lwt_seg6_adjust_srh, T(LWT_SEG6LOCAL), INT, CHG, CTX, NUM, NUM),
+	H(lwt_seg6_action, T(LWT_SEG6LOCAL), INT, CHG, CTX, NUM, RMEM, SIZE),
+
+	/* SYN cookies without a socket */
+	[BPF_FUNC_tcp_raw_gen_syncookie_ipv4] = {.name = "tcp_raw_gen_syncookie_ipv4",
+		.fn = skep_help_tcp_raw_gen_syncookie_ipv4, .progs = TC | T(XDP), .ret = INT, .flags = GPL | PKT,
+		.arg = {RMEM | SKEP_ARG_FIXED_SIZE, RMEM, SIZE0}, .size = {20}},
+	[BPF_FUNC_tcp_raw_gen_syncookie_ipv6] = {.name = "tcp_raw_gen_syncookie_ipv6",
+		.fn = skep_help_tcp_raw_gen_syncookie_ipv6, .progs = TC | T(XDP), .ret = INT, .flags = GPL | PKT,
+		.arg = {RMEM | SKEP_ARG_FIXED_SIZE, RMEM, SIZE0}, .size = {40}},
+	[BPF_FUNC_tcp_raw_check_syncookie_ipv4] = {.name = "tcp_raw_check_syncookie_ipv4",
+		.fn = skep_help_tcp_raw_check_syncookie_ipv4, .progs = TC | T(XDP), .ret = INT, .flags = GPL | PKT,
+		.arg = {RMEM | SKEP_ARG_FIXED_SIZE, RMEM | SKEP_ARG_FIXED_SIZE}, .size = {20, 20}},
+	[BPF_FUNC_tcp_raw_check_syncookie_ipv6] = {.name = "tcp_raw_check_syncookie_ipv6",
+		.fn = skep_help_tcp_raw_check_syncookie_ipv6, .progs = TC | T(XDP), .ret = INT, .flags = GPL | PKT,
+		.arg = {RMEM | SKEP_ARG_FIXED_SIZE, RMEM | SKEP_ARG_FIXED_SIZE}, .size = {40, 20}},
+
 	/* Where a packet goes */
 	H(redirect, SKB_RW | T(XDP), INT, 0, NUM, NUM),
 	H(redirect_map, T(XDP), INT, 0, MAP, NUM, NUM),
@@ -283,3 +357,27 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	[SKEP_HELPER_LOAD_32] = {.fn = skep_help_load_32},
 };
 /* clang-format on */
+
+/* ---- Helpers that take something else in some types of programs ---- */
+
+/* clang-format off */
+static const struct {
+	uint32_t id;
+	struct skep_helper row;
+} shapes[] = {
+	{BPF_FUNC_sk_assign, {.name = "sk_assign", .fn = skep_help_no_hook, .progs = T(SK_LOOKUP), .ret = INT,
+		.arg = {CTX, SKEP_ARG_SOCKET | NULLABLE, NUM}}},
+};
+/* clang-format on */
+
+const struct skep_helper *skep_helper_row(uint32_t id, uint32_t prog_type)
+{
+	if (id >= SKEP_MAX_HELPERS || !skep_helpers[id].name)
+		return NULL;
+	if (skep_helpers[id].progs >> prog_type & 1)
+		return &skep_helpers[id];
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		if (shapes[i].id == id && shapes[i].row.progs >> prog_type & 1)
+			return &shapes[i].row;
+	return NULL;
+}

@@ -89,3 +89,22 @@ HELPER(get_ns_current_pid_tgid)
 	info->tgid = caller ? (uint32_t)caller->tgid : (uint32_t)getpid();
 	return 0;
 }
+
+/* ---- Signals, to the process and to the thread ---- */
+
+HELPER(send_signal)
+{
+	const struct skep_caller *caller = skep_caller_current();
+	long pid = caller ? caller->tgid : getpid();
+
+	return syscall(SYS_kill, pid, (int)r1) ? ERR(errno) : 0;
+}
+
+HELPER(send_signal_thread)
+{
+	const struct skep_caller *caller = skep_caller_current();
+	long pid = caller ? caller->tgid : getpid();
+	long tid = caller ? caller->pid : syscall(SYS_gettid);
+
+	return syscall(SYS_tgkill, pid, tid, (int)r1) ? ERR(errno) : 0;
+}

@@ -169,23 +169,73 @@ int skep_owner_socket(int fd, struct skep_owner *out)
 	return 0;
 }
 
-int skep_owner_in_cgroup(const struct skep_owner *cgroup)
+#define CGROUPS     "/sys/fs/cgroup"
+#define CGROUP_ROOT 1 /* the id of the uppermost */
+
+/* The directory of the calling task's cgroup: its length beyond CGROUPS, or -1. */
+static int own_cgroup(char *path, size_t size)
 {
-	char text[4096], path[4096 + 32];
+	const struct skep_caller *caller = skep_caller_current();
+	char text[4096], file[48] = "/proc/thread-self/cgroup";
 	const char *line;
-	size_t root, len;
+	int len;
+
+	if (caller)
+		snprintf(file, sizeof(file), "/proc/%d/cgroup", (int)caller->pid);
+	if (read_file(file, text, sizeof(text)) <= 0)
+		return -1;
+	line = strncmp(text, "0::", 3) ? strstr(text, "\n0::") : text;
+	line = line ? strchr(line, '/') : NULL;
+	if (!line)
+		return -1;
+	len = (int)strcspn(line, "\n");
+	/* The root alone ends with a slash. */
+	if (len == 1)
+		len = 0;
+	snprintf(path, size, CGROUPS "%.*s", len, line);
+	return len;
+}
+
+/* That of a directory; the root's is known also where version 2 is not mounted. */
+static uint64_t cgroup_id(const char *path)
+{
+	struct statfs fs;
 	struct stat st;
 
-	if (read_file("/proc/thread-self/cgroup", text, sizeof(text)) <= 0)
+	if (!statfs(path, &fs) && fs.f_type == CGROUP2_MAGIC)
+		return stat(path, &st) ? 0 : st.st_ino;
+	return strcmp(path, CGROUPS) ? 0 : CGROUP_ROOT;
+}
+
+uint64_t skep_owner_cgroup_id(int level)
+{
+	char path[4096 + 32], *p;
+	int depth = 0;
+
+	if (own_cgroup(path, sizeof(path)) < 0)
 		return 0;
-	line = strncmp(text, "0::", 3) ? strstr(text, "\n0::") : text;
-	if (!line)
+	p = path + strlen(CGROUPS);
+	while (level >= 0 && *p) {
+		if (depth++ == level)
+			*p = 0;
+		else
+			p += 1 + strcspn(p + 1, "/");
+	}
+	/* Deeper than the task's own. */
+	if (level > depth)
 		return 0;
-	line = strchr(line, '/');
-	len = line ? strcspn(line, "\n") : 0;
+	return cgroup_id(path);
+}
+
+int skep_owner_in_cgroup(const struct skep_owner *cgroup)
+{
+	const size_t root = strlen(CGROUPS);
+	char path[4096 + 32];
+	struct stat st;
+
+	if (own_cgroup(path, sizeof(path)) < 0)
+		return 0;
 	/* The group itself, then those above it. */
-	root = (size_t)snprintf(path, sizeof(path), "/sys/fs/cgroup");
-	snprintf(path + root, sizeof(path) - root, "%.*s", (int)len, line ? line : "");
 	for (;;) {
 		if (!stat(path, &st) && st.st_ino == cgroup->id && st.st_dev == cgroup->more)
 			return 1;

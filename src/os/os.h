@@ -39,6 +39,11 @@ int skep_seg_freeze(struct skep_seg *seg);
  * mapping goes on being writable. -EBUSY if this process has another writable mapping. */
 int skep_seg_freeze_users(struct skep_seg *seg);
 
+/* ---- Devices ---- */
+
+/* MTU of a network device, bytes: 0, -ENODEV. */
+int skep_device_mtu(uint32_t ifindex, uint32_t *mtu);
+
 /* ---- Descriptors ----
  *
  * Those that the core keeps for itself have high numbers, so that clients see the

@@ -42,6 +42,10 @@ int skep_owner_in_cgroup(const struct skep_owner *cgroup);
 /* Whether there is an interface of that number in this process's network namespace. */
 bool skep_owner_ifindex_there(uint32_t ifindex);
 
+/* The cgroup (of version 2) of the calling task, or its ancestor at that level, 0 being the root: its id, 0 if
+ * there is none. level < 0: the task's own. */
+uint64_t skep_owner_cgroup_id(int level);
+
 /* A task by its number: -ESRCH. */
 int skep_owner_task(uint32_t tid, struct skep_owner *out);
 /* Whether the task is certainly gone. */

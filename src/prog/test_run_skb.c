@@ -131,6 +131,7 @@ static int make_skb(struct skep_skb *skb, uint8_t *buf, const union bpf_attr *at
 		return err;
 	skep_skb_init(skb, buf, 2 * ROOM + size, buf + ROOM, size, l2);
 	skb->pkt_type = packet_type(skb->mac);
+	skb->own = true;
 	skb->ifindex = c->ifindex > LOOPBACK ? c->ifindex : LOOPBACK;
 	if (c->ifindex > LOOPBACK && !if_indextoname(c->ifindex, name))
 		return -ENODEV;

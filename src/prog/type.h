@@ -138,6 +138,8 @@ struct skep_skb {
 	void *sk; /* none: NULL */
 	struct bpf_flow_keys *flow_keys; /* of flow dissectors, else NULL */
 	bool l4_hash, sw_hash;
+	bool own; /* the caller of TEST_RUN made it */
+	bool tunnel; /* has metadata of a tunnel, in the environment */
 	struct skep_packet *pkt;
 };
 

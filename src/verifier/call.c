@@ -23,9 +23,8 @@ static int find_helper(struct venv *env, const struct bpf_insn *in, struct vcall
 	if (!c->name)
 		return skep_v_refuse(env, EINVAL, W_HELPER, -1, "invalid func unknown#%d\n",
 				     in->imm);
-	c->row = id < SKEP_MAX_HELPERS ? &skep_helpers[id] : NULL;
-	if (!c->row || !c->row->name || !(c->row->progs >> env->prog->type & 1) ||
-	    (!env->priv && c->row->flags & (SKEP_HELPER_PRIV | SKEP_HELPER_PERFMON)))
+	c->row = skep_helper_row(id, env->prog->type);
+	if (!c->row || (!env->priv && c->row->flags & (SKEP_HELPER_PRIV | SKEP_HELPER_PERFMON)))
 		return skep_v_refuse(env, EINVAL, W_HELPER, -1,
 				     "program of this type cannot use helper bpf_%s#%u\n", c->name,
 				     id);

@@ -22,12 +22,12 @@ static uint16_t first_args(unsigned n)
 
 static uint16_t helper_args(const struct venv *env, int32_t id)
 {
+	const struct skep_helper *row = skep_helper_row((uint32_t)id, env->prog->type);
 	unsigned n = 0;
 
-	if (id < 0 || id >= SKEP_MAX_HELPERS || !skep_helpers[id].name ||
-	    !(skep_helpers[id].progs >> env->prog->type & 1))
+	if (!row)
 		return ARGS;
-	while (n < 5 && skep_helpers[id].arg[n] != SKEP_ARG_NONE)
+	while (n < 5 && row->arg[n] != SKEP_ARG_NONE)
 		n++;
 	return first_args(n);
 }

@@ -56,3 +56,13 @@ HELPER(get_ns_current_pid_tgid)
 	info->tgid = t->pid;
 	return 0;
 }
+
+HELPER(send_signal)
+{
+	return (uint64_t)SYS3(SYS_kill, SYS1(SYS_getpid, 0), (int)r1, 0);
+}
+
+HELPER(send_signal_thread)
+{
+	return (uint64_t)SYS3(SYS_tgkill, SYS1(SYS_getpid, 0), SYS1(SYS_gettid, 0), (int)r1);
+}
