@@ -27,8 +27,8 @@ static const struct {
 	{"agent_gate", offsetof(struct blob, gate)},
 	{"agent_init", offsetof(struct blob, init)},
 	{"agent_sync", offsetof(struct blob, sync)},
-	{"agent_restore_returns", offsetof(struct blob, restore_returns)},
-	{"agent_busy", offsetof(struct blob, busy)},
+	{"agent_be_quiet", offsetof(struct blob, be_quiet)},
+	{"agent_blocks", offsetof(struct blob, blocks)},
 	{"agent_areas", offsetof(struct blob, areas)},
 };
 #define WANTED (sizeof(wanted) / sizeof(wanted[0]))

@@ -10,7 +10,7 @@
 struct blob {
 	uint64_t enter_func, enter_probe, return_here, remote_call, remote_syscall;
 	uint64_t enter_syscall, gate;
-	uint64_t init, sync, restore_returns, busy, areas;
+	uint64_t init, sync, be_quiet, areas, blocks;
 	size_t size; /* of its memory, whole pages */
 	struct {
 		uint64_t start, size;

@@ -29,6 +29,14 @@ int trace_filter_install(uint64_t agent, uint32_t size)
 		RET(USER_NOTIF),
 		IF_EQ(SYS_execveat),
 		RET(USER_NOTIF),
+		/* Others' filters. */
+		IF_EQ(SYS_seccomp),
+		RET(USER_NOTIF),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+		LOAD(args[0]),
+		IF_EQ(PR_SET_SECCOMP),
+		RET(USER_NOTIF),
+		LOAD(nr),
 		/* Unwinders know its code by its bytes: it stays as it is, see docs/tracing.md. */
 		IF_EQ(SYS_rt_sigreturn),
 		RET(ALLOW),

@@ -21,11 +21,9 @@
 #include "trace/session.h"
 #include "trace/x86.h"
 
-#define DIR_MAGIC    0x736b65702d646972ull
-#define DIR_SIZE     ((sizeof(struct dir) + 4095) & ~4095ull)
-#define STACK_SIZE   (64u << 10)
-#define LEAVE_ROUNDS 16
-#define LEAVE_PAUSE  20000ull /* ns, doubled each time */
+#define DIR_MAGIC  0x736b65702d646972ull
+#define DIR_SIZE   ((sizeof(struct dir) + 4095) & ~4095ull)
+#define STACK_SIZE (64u << 10)
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -284,8 +282,7 @@ static int start_agent(struct skep_trace *t, struct remote *r, const struct blob
 				dir->stack);
 }
 
-/* Takes back what entering mapped, after it failed. */
-static void unload(struct skep_trace *t, struct remote *r, const struct dir *dir)
+void process_unload(struct skep_trace *t, struct remote *r, const struct dir *dir)
 {
 	r->scratch = 0;
 	if (dir->agent)
@@ -304,6 +301,13 @@ int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err
 		return skep_fail(err, -EOPNOTSUPP, NULL, "there is no agent for this machine");
 	if (process_has_agent(t, r->pid) > 0)
 		return process_update(t, r);
+	if (r->bound)
+		return skep_fail(
+			err, -EACCES,
+			"As root it can be entered: the filter is suspended meanwhile.",
+			"process %d lives under a seccomp filter of its own, which may end "
+			"it for a system call that it doesn't know",
+			(int)r->pid);
 	dir = calloc(1, sizeof(*dir));
 	if (!dir)
 		return skep_fail(err, -ENOMEM, NULL, "no memory");
@@ -318,10 +322,13 @@ int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err
 	e = load_agent(t, r, blob, dir);
 	if (!e)
 		e = start_agent(t, r, blob, dir);
+	if (!e && r->suspended && r->filters > t->late.filters)
+		e = (int)remote_call(r, dir->agent + blob->remote_call, dir->agent + blob->be_quiet,
+				     0, dir->stack);
 	if (!e)
 		e = dir_write_head(t, r, dir);
 	if (e) {
-		unload(t, r, dir);
+		process_unload(t, r, dir);
 		free(dir);
 		return skep_fail(err, e, NULL, "process %d: the agent can't start: %s", (int)r->pid,
 				 strerror(-e));
@@ -331,170 +338,4 @@ int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err
 	dir_write_head(t, r, dir);
 	free(dir);
 	return e < 0 ? skep_fail(err, e, NULL, "process %d: %s", (int)r->pid, strerror(-e)) : e;
-}
-
-/* ---- Leaving ---- */
-
-/* A thread that stands in a trampoline, or in a system call that the agent made for it, goes on where it came
- * from: false if it can't. */
-static bool move_back(struct remote *r, struct remote_thread *th, const struct dir *dir)
-{
-	uint64_t pc = th->regs.rip, frame[7];
-
-	if (pc == dir->agent + blob_get()->gate + 2) {
-		/* orig_ax, ip, cs, flags, sp, ss, the trampoline's address */
-		if (remote_read(r, th->regs.rsp, frame, sizeof(frame)))
-			return false;
-		th->regs.rip = frame[1];
-		th->regs.rsp = frame[4];
-		th->changed = true;
-		return true;
-	}
-	for (uint32_t i = 0; i < dir->npatches; i++) {
-		const struct dir_patch *d = &dir->patches[i];
-		uint64_t to = d->stub + X86_STUB_CALL + (d->syscall ? X86_STUB_RAW : 0);
-
-		if (pc < d->stub || pc >= to + X86_MAX_OUT)
-			continue;
-		if (pc < d->stub + X86_STUB_CALL) {
-			/* Behind a system call's entry it has been made. */
-			if (d->syscall && pc >= d->stub + X86_STUB_CALL - 8)
-				th->regs.rip = d->addr + 2;
-			else
-				th->regs.rip = d->addr;
-			/* Before or after the call, the stack pointer is 128 bytes lower. */
-			if (pc != d->stub)
-				th->regs.rsp += 128;
-			th->changed = true;
-			return true;
-		}
-		if (d->syscall && pc < to) {
-			th->regs.rip = d->addr + (pc == to - 2 ? 0 : 2);
-			th->changed = true;
-			return true;
-		}
-		for (uint32_t k = 0; k < d->moved; k++)
-			if (pc == to + d->to[k]) {
-				th->regs.rip = d->addr + d->at[k];
-				th->changed = true;
-				return true;
-			}
-	}
-	return false;
-}
-
-static bool inside(const struct dir *dir, uint64_t pc)
-{
-	if (pc - dir->agent < dir->agent_size)
-		return true;
-	for (uint32_t i = 0; i < dir->narenas; i++)
-		if (pc - dir->arenas[i].base < dir->arenas[i].size)
-			return true;
-	return false;
-}
-
-static void unmap_all(struct skep_trace *t, struct remote *r, const struct dir *dir)
-{
-	const struct blob *blob = blob_get();
-	struct agent_areas {
-		struct {
-			uint64_t base, size;
-		} a[2048];
-	} *areas = calloc(1, sizeof(*areas));
-
-	r->scratch = 0;
-	if (areas && !remote_read(r, dir->agent + blob->areas, areas, sizeof(*areas)))
-		for (size_t i = 0; i < 2048; i++)
-			if (areas->a[i].base && areas->a[i].size)
-				remote_syscall(r, SYS_munmap, areas->a[i].base, areas->a[i].size, 0,
-					       0, 0, 0);
-	free(areas);
-	for (uint32_t i = 0; i < dir->narenas; i++)
-		remote_syscall(r, SYS_munmap, dir->arenas[i].base, dir->arenas[i].size, 0, 0, 0, 0);
-	unload(t, r, dir);
-}
-
-int process_leave(struct skep_trace *t, struct remote *r)
-{
-	const struct blob *blob = blob_get();
-	struct dir *dir = calloc(1, sizeof(*dir));
-	int err = dir ? dir_read(t, r, dir) : -ENOMEM;
-	bool clear = true, theirs = false;
-
-	if (err) {
-		free(dir);
-		return err;
-	}
-	r->scratch = dir->agent + blob->remote_syscall;
-	/* What waits for a return, then the code. */
-	if (remote_call(r, dir->agent + blob->remote_call, dir->agent + blob->restore_returns, 0,
-			dir->stack) < 0 ||
-	    remote_call(r, dir->agent + blob->remote_call, dir->agent + blob->busy, 0, dir->stack))
-		clear = false;
-	for (uint32_t i = 0; i < dir->npatches; i++) {
-		const struct dir_patch *d = &dir->patches[i];
-		uint8_t now[X86_JUMP];
-
-		/* Somebody else's patch over ours leads through our trampoline: that stays. */
-		if (!d->len)
-			continue;
-		if (remote_read(r, d->addr, now, sizeof(now)))
-			theirs = true;
-		else if (memcmp(now, d->now, sizeof(now)) == 0)
-			theirs |= remote_write(r, d->addr, d->orig, X86_JUMP) != 0;
-		else
-			theirs |= memcmp(now, d->orig, sizeof(now)) != 0;
-	}
-	for (size_t i = 0; i < r->nthreads; i++)
-		if (r->threads[i].parked)
-			clear = false;
-		else if (inside(dir, r->threads[i].regs.rip) && !move_back(r, &r->threads[i], dir))
-			clear = false;
-	if (clear && !theirs)
-		unmap_all(t, r, dir);
-	free(dir);
-	return theirs ? -EBUSY : clear ? 0 : -EAGAIN;
-}
-
-/* Nothing leads into the agent any more: whoever is still in there comes out soon. */
-static int leave(struct skep_trace *t, pid_t pid)
-{
-	int err = -EAGAIN;
-
-	for (unsigned i = 0; i < LEAVE_ROUNDS && err == -EAGAIN; i++) {
-		struct remote r = {.late = &t->late};
-
-		if (i)
-			skep_sleep(LEAVE_PAUSE << (i < 8 ? i : 8));
-		err = remote_stop(&r, pid, 0);
-		if (err)
-			break;
-		err = process_leave(t, &r);
-		remote_resume(&r);
-	}
-	return err;
-}
-
-void process_leave_all(struct skep_trace *t)
-{
-	DIR *proc = opendir("/proc");
-	struct dirent *e;
-
-	if (!proc)
-		return;
-	while ((e = readdir(proc))) {
-		pid_t pid = (pid_t)atoi(e->d_name);
-		int err;
-
-		if (pid <= 0 || pid == getpid() || process_has_agent(t, pid) <= 0)
-			continue;
-		err = leave(t, pid);
-		if (err == -EAGAIN || err == -EBUSY)
-			trace_notice(t, "process %d keeps the agent's memory: %s", (int)pid,
-				     err == -EBUSY ? "its code was patched by others"
-						   : "a thread is in there");
-		else if (err)
-			trace_notice(t, "process %d can't be left: %s", (int)pid, strerror(-err));
-	}
-	closedir(proc);
 }

@@ -9,6 +9,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -312,6 +314,20 @@ static int open_mem(struct remote *r)
 	return r->mem < 0 ? -errno : 0;
 }
 
+/* Filters of its own: as root they can be suspended for what the worker does for us. */
+static void look_at_filters(struct remote *r)
+{
+	long long mode = remote_status(r->pid, "Seccomp", 10);
+	int known = r->late ? r->late->filters : 0;
+
+	r->filters = (int)remote_status(r->pid, "Seccomp_filters", 10);
+	if (r->filters < 0 || mode == SECCOMP_MODE_STRICT)
+		r->filters = mode > 0 ? INT_MAX : 0;
+	r->suspended = r->filters > 0 && !ptrace(PTRACE_SETOPTIONS, r->threads[r->worker].tid, NULL,
+						 (void *)PTRACE_O_SUSPEND_SECCOMP);
+	r->bound = !r->suspended && r->filters > known;
+}
+
 int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 {
 	void (*idle)(void *arg, pid_t t) = r->idle;
@@ -360,6 +376,8 @@ int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 	/* Nobody is there to do what is asked. */
 	if (!err && r->threads[r->worker].parked)
 		err = -EAGAIN;
+	if (!err)
+		look_at_filters(r);
 	if (err)
 		remote_resume(r);
 	return err;
@@ -380,6 +398,8 @@ int remote_adopt(struct remote *r, pid_t pid)
 	r->nthreads = 1;
 	r->threads[0].tid = pid;
 	err = ptrace(PTRACE_GETREGS, pid, NULL, &r->threads[0].regs) ? -errno : open_mem(r);
+	if (!err)
+		look_at_filters(r);
 	if (err)
 		remote_resume(r);
 	return err;
@@ -490,6 +510,8 @@ long remote_syscall(struct remote *r, long nr, uint64_t a, uint64_t b, uint64_t 
 	uint8_t saved[3];
 	int err = 0;
 
+	if (r->bound)
+		return -EACCES;
 	regs.rip = r->scratch ? r->scratch : t->regs.rip;
 	if (!r->scratch) {
 		err = remote_read(r, regs.rip, saved, sizeof(saved));

@@ -28,6 +28,7 @@ struct remote_thread {
 struct remote_late {
 	pid_t tid[REMOTE_LATE];
 	unsigned n;
+	int filters; /* seccomp filters that every traced process has at least: harmless ones */
 	/* The command that the supervisor started and whose end it wants to know. */
 	pid_t child;
 	bool child_gone;
@@ -46,6 +47,9 @@ struct remote {
 	size_t worker; /* number of the thread that runs what is asked */
 	uint64_t scratch; /* `syscall; int3` there, 0: to be written over the worker's code */
 	struct remote_late *late;
+	int filters; /* seccomp filters in force */
+	bool suspended; /* not for the worker, as long as it is held */
+	bool bound; /* by a filter that may kill: no system call can be run in it */
 	/* While something runs in it: called now and then; a filter may have stopped the worker. */
 	void (*idle)(void *arg, pid_t tid);
 	void *idle_arg;

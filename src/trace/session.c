@@ -218,6 +218,8 @@ int skep_trace_open(struct skep_trace **out, struct skep *skep, const struct ske
 		free(t);
 		return skep_fail(err, e, NULL, "no memory for a trace: %s", strerror(-e));
 	}
+	e = (int)remote_status(getpid(), "Seccomp_filters", 10);
+	t->late.filters = e > 0 ? e : 0;
 	t->ctl = t->seg.base;
 	t->ctl->magic = AGENT_MAGIC;
 	t->ctl->cpus = skep->cpus;

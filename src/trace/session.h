@@ -92,13 +92,15 @@ int trace_add_link(struct skep_trace *t, int prog_fd, enum agent_kind kind, uint
 /* Gives printed text to the instance's callback. */
 void trace_drain(struct skep_trace *t);
 
-/* process.c: with all threads of the process stopped. */
+/* process.c, leave.c: with all threads of the process stopped. */
 /* Lets the agent in and patches what is mapped: 0 or -errno. */
 int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err);
 /* Patches what was mapped since. */
 int process_update(struct skep_trace *t, struct remote *r);
+/* Takes back what entering mapped: the agent's image and the directory. */
+void process_unload(struct skep_trace *t, struct remote *r, const struct dir *dir);
 /* Restores every byte: 0, or the agent has to stay mapped: -EAGAIN, a thread is in it; -EBUSY, somebody
- * else patched over a patch. */
+ * else patched over a patch; -EACCES, a filter does not let it unmap anything. */
 int process_leave(struct skep_trace *t, struct remote *r);
 /* Whether an agent of this trace is in there: 1, 0, -errno. */
 int process_has_agent(struct skep_trace *t, pid_t pid);

@@ -268,6 +268,27 @@ static void on_syscall(struct skep_trace *t, const struct seccomp_notif *n)
 	t->pass_tid = tid;
 }
 
+/* The process installs a filter: from then on the agent keeps quiet. */
+static void on_filter(struct skep_trace *t, const struct seccomp_notif *n)
+{
+	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
+	pid_t tid = (pid_t)n->pid, pid = (pid_t)remote_status(tid, "Tgid", 10);
+	const struct blob *blob = blob_get();
+	struct dir *dir = NULL;
+
+	if (pid <= 0 || process_has_agent(t, pid) <= 0 || remote_stop(&r, pid, tid)) {
+		pass(t->listener, n->id);
+		return;
+	}
+	dir = calloc(1, sizeof(*dir));
+	if (dir && !dir_read(t, &r, dir))
+		remote_call(&r, dir->agent + blob->remote_call, dir->agent + blob->be_quiet, 0,
+			    dir->stack);
+	free(dir);
+	remote_resume(&r);
+	t->pass_tid = tid; /* it asks again */
+}
+
 static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 {
 	uint64_t id = n->id;
@@ -285,6 +306,8 @@ static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 		on_syscall(t, n);
 	} else if (n->data.nr == SYS_execve || n->data.nr == SYS_execveat) {
 		on_exec(t, n);
+	} else if (n->data.nr == SYS_seccomp || n->data.nr == SYS_prctl) {
+		on_filter(t, n);
 	} else if (n->data.nr == SYS_mmap && (n->data.args[2] & PROT_EXEC) &&
 		   !(n->data.args[3] & MAP_ANONYMOUS)) {
 		on_mmap(t, n);
@@ -461,6 +484,7 @@ int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct
 	if (!e) {
 		t->listener = take_listener(t->late.child, s);
 		e = t->listener < 0 ? t->listener : start_keeper(t);
+		t->late.filters++;
 		if (e)
 			kill(t->late.child, SIGKILL);
 		atomic_store(&s->go, 1);

@@ -8,6 +8,7 @@
 #define SKEP_AGENT_H
 
 #include <asm/ptrace.h>
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -15,6 +16,7 @@
 #include "bpf/instance.h"
 #include "os/participant.h"
 #include "trace/agent/abi.h"
+#include "trace/agent/thread.h"
 
 #define AGENT_EXPORT __attribute__((visibility("default"), used))
 
@@ -24,7 +26,12 @@ struct agent_regs {
 	uint64_t ip, cs, flags, sp, ss;
 };
 
-/* ---- System calls (sys.c), results as the kernel gives them ---- */
+/* ---- System calls, results as the kernel gives them ---- */
+
+/* Set when the host lives under a filter that may kill: then the agent asks the kernel nothing. What can't be
+ * done without fails, with -EPERM. */
+extern bool agent_quiet;
+
 static inline long agent_sys(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 __asm__("r10") = d;
@@ -32,6 +39,8 @@ static inline long agent_sys(long nr, long a, long b, long c, long d, long e, lo
 	register long r9 __asm__("r9") = f;
 	long ret;
 
+	if (__builtin_expect(agent_quiet, 0))
+		return -EPERM;
 	__asm__ volatile("syscall"
 			 : "=a"(ret)
 			 : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
@@ -44,10 +53,6 @@ static inline long agent_sys(long nr, long a, long b, long c, long d, long e, lo
 #define SYS1(nr, a)       SYS6(nr, a, 0, 0, 0, 0, 0)
 
 /* ---- Memory (os.c): all that the agent maps, so that it can be unmapped from outside ---- */
-#define AGENT_AREAS 2048
-struct agent_area {
-	uint64_t base, size;
-};
 extern __attribute__((visibility("default"))) struct agent_area agent_areas[AGENT_AREAS];
 /* As mmap and munmap; NULL: no memory. */
 void *agent_map(size_t size, int prot, int flags, int fd);
@@ -55,46 +60,16 @@ void agent_unmap(void *at, size_t size);
 
 /* ---- Threads (thread.c) ---- */
 
-#define AGENT_NEST    3 /* a program, one in a signal handler on top of it, one more */
-#define AGENT_RETURNS 64 /* as in the kernel: calls whose return is awaited */
-
-struct agent_return {
-	uint64_t slot; /* where the return address stands */
-	uint64_t real; /* what it is */
-	const struct agent_site *site;
-	bool shown; /* the true one stands there for the moment */
-};
-
-/* What clone3 is given instead of the host's arguments. */
-struct agent_clone {
-	uint8_t args[128];
-	uint64_t host;
-};
-
-struct agent_thread {
-	struct agent_thread *next; /* in its hash chain */
-	struct agent_thread *all; /* in the list of all */
-	struct skep_self_cache self;
-	uint32_t tid, pid;
-	volatile uint32_t depth; /* programs under way */
-	volatile uint32_t nret;
-	struct {
-		struct skep_env *env;
-		uint64_t sp; /* the host's when it was entered */
-	} level[AGENT_NEST];
-	struct agent_return ret[AGENT_RETURNS];
-	bool shown; /* some of ret are */
-	uint32_t nvfork;
-	uint64_t vfork[AGENT_NEST][7]; /* of the stack, while children run on it */
-	struct agent_clone clone;
-};
-
 /* The calling thread's; NULL: no memory. */
 struct agent_thread *agent_thread(void);
+/* Notes the user's ids, for when they can't be asked for (task.c). */
+void agent_note_ids(void);
 /* Called by agent_init() only. */
 int agent_threads_init(void);
-/* Walks all blocks, the dead ones' too. */
-struct agent_thread *agent_threads_all(void);
+/* The list of all blocks, the dead ones' too. */
+extern __attribute__((visibility("default"))) struct agent_thread *_Atomic agent_blocks;
+/* Makes blocks for threads to come: none can be made any more. */
+void agent_threads_stock(void);
 
 /* ---- Running (run.c) ---- */
 
@@ -117,8 +92,8 @@ uint64_t agent_on_return(struct agent_regs *regs);
 /* ---- Called by the supervisor in a stopped thread; 0 or more, or -errno ---- */
 AGENT_EXPORT long agent_init(const struct agent_boot *boot);
 AGENT_EXPORT long agent_sync(void); /* takes in what is new in the control segment */
-AGENT_EXPORT long agent_restore_returns(void);
-AGENT_EXPORT long agent_busy(void);
+/* Makes no system call from now on, but the host's own: a filter may kill. Before it is in force. */
+AGENT_EXPORT long agent_be_quiet(void);
 
 /* ---- System calls (syscall.c) ---- */
 #define AGENT_MAX_SYS 1024

@@ -236,8 +236,8 @@ static uint64_t clock_ns(int clock)
 	int (*vdso)(long, struct timespec *) = NULL;
 
 	memcpy(&vdso, &agent_vdso_clock, sizeof(vdso));
-	if (!vdso || vdso(clock, &ts))
-		SYS3(SYS_clock_gettime, clock, &ts, 0);
+	if ((!vdso || vdso(clock, &ts)) && SYS3(SYS_clock_gettime, clock, &ts, 0))
+		return __builtin_ia32_rdtsc(); /* limits have to end all the same */
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
@@ -356,7 +356,7 @@ static int copy_vm(void *dst, const void *src, size_t len, bool write)
 		struct iovec there = {write ? dst : (void *)(uintptr_t)src, len};
 		struct agent_thread *t = agent_thread();
 		long n = SYS6(write ? SYS_process_vm_writev : SYS_process_vm_readv,
-			      t ? t->pid : (uint32_t)SYS1(SYS_getpid, 0), &here, 1, &there, 1, 0);
+			      t ? t->pid : (uint32_t)agent_skep.pid, &here, 1, &there, 1, 0);
 
 		if (n <= 0)
 			return -EFAULT;

@@ -18,6 +18,7 @@
 #define SAME_STACK (64ull << 20)
 
 struct skep agent_skep;
+bool agent_quiet;
 struct agent_ctl *agent_ctl;
 struct skep_prog *agent_progs[AGENT_MAX_PROGS];
 struct skep_map *agent_maps[AGENT_MAX_MAPS];
@@ -133,6 +134,21 @@ static void await(struct agent_thread *t, struct agent_regs *regs, const struct 
 	*slot = HERE;
 }
 
+static bool get(uint64_t slot, uint64_t *word)
+{
+	/* What a thread still awaits stands on its stack; when nobody may be asked, that must do. */
+	if (agent_quiet)
+		*word = *(volatile uint64_t *)(uintptr_t)slot;
+	return agent_quiet || !skep_probe_read(word, (void *)(uintptr_t)slot, 8);
+}
+
+static bool set(uint64_t slot, uint64_t word)
+{
+	if (agent_quiet)
+		*(volatile uint64_t *)(uintptr_t)slot = word;
+	return agent_quiet || !skep_probe_write((void *)(uintptr_t)slot, &word, 8);
+}
+
 /* An unwinder (exceptions, thread cancellation, backtraces) reads return addresses: it finds the
  * true ones. They are replaced again when the exception is caught, or at the thread's next event,
  * where they still stand. Several at one place: the last one noted first, so the true one stays. */
@@ -142,9 +158,8 @@ static __attribute__((noinline)) void show_returns(struct agent_thread *t, uint6
 		struct agent_return *r = &t->ret[i];
 		uint64_t word = 0;
 
-		if (r->shown || r->slot < sp ||
-		    skep_probe_read(&word, (void *)(uintptr_t)r->slot, 8) || word != HERE ||
-		    skep_probe_write((void *)(uintptr_t)r->slot, &r->real, 8))
+		if (r->shown || r->slot < sp || !get(r->slot, &word) || word != HERE ||
+		    !set(r->slot, r->real))
 			continue;
 		r->shown = true;
 		t->shown = true;
@@ -153,18 +168,14 @@ static __attribute__((noinline)) void show_returns(struct agent_thread *t, uint6
 
 static __attribute__((noinline)) void hide_returns(struct agent_thread *t, uint64_t sp)
 {
-	uint64_t here = HERE;
-
 	t->shown = false;
 	for (uint32_t i = 0; i < t->nret;) {
 		struct agent_return *r = &t->ret[i];
 		uint64_t word = 0;
 
 		/* What lies below the stack pointer was left. */
-		if (r->shown &&
-		    ((r->slot < sp && sp - r->slot < SAME_STACK) ||
-		     skep_probe_read(&word, (void *)(uintptr_t)r->slot, 8) || word != r->real ||
-		     skep_probe_write((void *)(uintptr_t)r->slot, &here, 8))) {
+		if (r->shown && ((r->slot < sp && sp - r->slot < SAME_STACK) ||
+				 !get(r->slot, &word) || word != r->real || !set(r->slot, HERE))) {
 			drop(t, i);
 			continue;
 		}
@@ -209,7 +220,7 @@ static bool find(struct agent_thread *t, uint64_t slot, struct agent_return *out
 /* A stack that another thread began to use (coroutines), or the parent before fork. */
 static bool find_elsewhere(uint64_t slot, struct agent_return *out)
 {
-	for (struct agent_thread *t = agent_threads_all(); t; t = t->all)
+	for (struct agent_thread *t = atomic_load(&agent_blocks); t; t = t->all)
 		if (find(t, slot, out))
 			return true;
 	return false;
@@ -234,37 +245,14 @@ uint64_t agent_on_return(struct agent_regs *regs)
 	return regs->ip;
 }
 
-/* ---- Called by the supervisor, all threads stopped ---- */
+/* ---- Called before a filter comes that may kill ---- */
 
-/* Puts the true return addresses back: how many places were ours. What is noted stays noted: a
- * thread may just be on its way here, or be about to write the place. */
-long agent_restore_returns(void)
+long agent_be_quiet(void)
 {
-	long n = 0;
-
-	for (struct agent_thread *t = agent_threads_all(); t; t = t->all) {
-		for (uint32_t i = t->nret; i--;) {
-			uint64_t word = 0, slot = t->ret[i].slot;
-
-			/* Of several at one place the first one is the true one, written last. */
-			if (!skep_probe_read(&word, (void *)(uintptr_t)slot, 8) &&
-			    (word == HERE || (i + 1 < t->nret && t->ret[i + 1].slot == slot))) {
-				skep_probe_write((void *)(uintptr_t)slot, &t->ret[i].real, 8);
-				n++;
-			}
-		}
-	}
-	return n;
-}
-
-/* Programs under way, in any thread. */
-long agent_busy(void)
-{
-	long n = 0;
-
-	for (struct agent_thread *t = agent_threads_all(); t; t = t->all)
-		/* Blocks of threads that are gone may say anything. */
-		if (t->tid && SYS3(SYS_tgkill, SYS1(SYS_getpid, 0), t->tid, 0) != -ESRCH)
-			n += t->depth;
-	return n;
+	if (agent_quiet)
+		return 0;
+	agent_threads_stock();
+	agent_note_ids();
+	agent_quiet = true;
+	return 0;
 }

@@ -17,6 +17,7 @@
 #include <linux/sched.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "os/os.h"
 #include "trace/agent/agent.h"
@@ -254,6 +255,12 @@ static void after(struct agent_regs *regs, int vforked)
 
 /* ---- Entries ---- */
 
+/* A filter is about to be installed. */
+static bool filters(const struct agent_regs *regs)
+{
+	return regs->orig_ax == SYS_seccomp || regs->di == PR_SET_SECCOMP;
+}
+
 int agent_on_enter(struct agent_regs *regs, const struct agent_site *site)
 {
 	uint64_t nr = regs->ax;
@@ -267,6 +274,8 @@ int agent_on_enter(struct agent_regs *regs, const struct agent_site *site)
 		run_all(regs, 0);
 		regs->ax = nr;
 	}
+	if (__builtin_expect(nr == SYS_seccomp || nr == SYS_prctl, 0) && filters(regs))
+		agent_be_quiet();
 	return nr == SYS_vfork || nr == SYS_clone || nr == SYS_clone3 ? before(regs) : 0;
 }
 

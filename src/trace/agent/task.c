@@ -15,13 +15,22 @@ HELPER(get_current_pid_tgid)
 {
 	struct agent_thread *t = agent_thread();
 
-	if (!t)
-		return (uint64_t)SYS1(SYS_getpid, 0) << 32 | (uint32_t)SYS1(SYS_gettid, 0);
+	if (!t) /* the program would not run */
+		return 0;
 	return (uint64_t)t->pid << 32 | t->tid;
+}
+
+static uint64_t noted_ids;
+
+void agent_note_ids(void)
+{
+	noted_ids = (uint64_t)SYS1(SYS_getgid, 0) << 32 | (uint32_t)SYS1(SYS_getuid, 0);
 }
 
 HELPER(get_current_uid_gid)
 {
+	if (agent_quiet)
+		return noted_ids;
 	return (uint64_t)SYS1(SYS_getgid, 0) << 32 | (uint32_t)SYS1(SYS_getuid, 0);
 }
 
@@ -31,7 +40,10 @@ HELPER(get_current_comm)
 	uint32_t size = (uint32_t)r2, len;
 	char *dst = PTR(r1);
 
-	SYS3(SYS_prctl, PR_GET_NAME, comm, 0);
+	if (SYS3(SYS_prctl, PR_GET_NAME, comm, 0)) {
+		memset(dst, 0, size);
+		return ERR(EPERM);
+	}
 	len = (uint32_t)strnlen(comm, sizeof(comm) - 1);
 	if (len > size - 1)
 		len = size - 1;

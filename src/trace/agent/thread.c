@@ -17,9 +17,11 @@
 
 #define BUCKETS 1024
 #define CHUNK   16 /* blocks from one mmap */
+#define STOCK   64 /* of threads that may come when none can be made any more */
 
 static struct agent_thread *_Atomic table[BUCKETS];
-static struct agent_thread *_Atomic all, *_Atomic spare;
+struct agent_thread *_Atomic agent_blocks;
+static struct agent_thread *_Atomic spare;
 static _Atomic uint32_t nblocks, sweep_at = 64;
 static _Atomic uint32_t *image; /* a forked child reads 0 */
 static _Atomic uint32_t tid_offset; /* 0: not known */
@@ -40,11 +42,6 @@ static inline uint64_t fs_base(void)
 static inline uint32_t word_at(uint64_t base, uint32_t offset)
 {
 	return *(volatile uint32_t *)(base + offset);
-}
-
-struct agent_thread *agent_threads_all(void)
-{
-	return atomic_load(&all);
 }
 
 static struct agent_thread *lookup(uint32_t tid)
@@ -76,6 +73,23 @@ static void sweep(uint32_t pid)
 	}
 }
 
+static bool chunk(void)
+{
+	struct agent_thread *t = agent_map(CHUNK * sizeof(*t), PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	if (!t)
+		return false;
+	nblocks += CHUNK;
+	for (int i = CHUNK - 1; i >= 0; i--) {
+		t[i].all = atomic_load(&agent_blocks);
+		atomic_store(&agent_blocks, &t[i]);
+		t[i].next = atomic_load(&spare);
+		atomic_store(&spare, &t[i]);
+	}
+	return true;
+}
+
 static struct agent_thread *take(uint32_t pid)
 {
 	struct agent_thread *t;
@@ -85,24 +99,22 @@ static struct agent_thread *take(uint32_t pid)
 		if (!atomic_load(&spare))
 			sweep_at *= 2;
 	}
-	t = atomic_load(&spare);
-	if (t) {
-		atomic_store(&spare, t->next);
-		return t;
-	}
-	t = agent_map(CHUNK * sizeof(*t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (!t)
+	if (!atomic_load(&spare) && !chunk())
 		return NULL;
-	nblocks += CHUNK;
-	for (int i = CHUNK - 1; i >= 0; i--) {
-		t[i].all = atomic_load(&all);
-		atomic_store(&all, &t[i]);
-		if (i) {
-			t[i].next = atomic_load(&spare);
-			atomic_store(&spare, &t[i]);
-		}
-	}
+	t = atomic_load(&spare);
+	atomic_store(&spare, t->next);
 	return t;
+}
+
+static bool equip(struct agent_thread *t)
+{
+	for (int i = 0; i < AGENT_NEST; i++) {
+		if (!t->level[i].env && skep_env_open(&t->level[i].env, &agent_skep))
+			return false;
+		t->level[i].env->no_reclaim = true;
+		t->level[i].env->call = skep_call;
+	}
+	return true;
 }
 
 /* With all signals blocked and the lock held. */
@@ -110,14 +122,8 @@ static struct agent_thread *make(uint32_t tid, uint32_t pid)
 {
 	struct agent_thread *t = take(pid);
 
-	if (!t)
+	if (!t || !equip(t))
 		return NULL;
-	for (int i = 0; i < AGENT_NEST; i++) {
-		if (!t->level[i].env && skep_env_open(&t->level[i].env, &agent_skep))
-			return NULL;
-		t->level[i].env->no_reclaim = true;
-		t->level[i].env->call = skep_call;
-	}
 	t->depth = t->nret = 0;
 	t->nvfork = 0;
 	t->self = (struct skep_self_cache){0};
@@ -141,12 +147,24 @@ static void learn(uint64_t base, uint32_t tid)
 		}
 }
 
+/* 0: not known. When nobody may be asked, the control block is believed. */
+static uint32_t who(uint64_t base)
+{
+	uint32_t offset = atomic_load(&tid_offset);
+
+	if (!agent_quiet)
+		return (uint32_t)SYS1(SYS_gettid, 0);
+	return offset && base && *(volatile uint64_t *)base == base ? word_at(base, offset) : 0;
+}
+
 static __attribute__((noinline)) struct agent_thread *slow(uint64_t base)
 {
-	uint32_t tid = (uint32_t)SYS1(SYS_gettid, 0), pid, none = 0;
+	uint32_t tid = who(base), pid, none = 0;
 	struct agent_thread *t;
 	uint64_t signals;
 
+	if (!tid)
+		return NULL;
 	if (atomic_load(image)) {
 		t = lookup(tid);
 		if (t) {
@@ -155,7 +173,10 @@ static __attribute__((noinline)) struct agent_thread *slow(uint64_t base)
 		}
 	}
 	signals = skep_signals_block();
-	pid = (uint32_t)SYS1(SYS_getpid, 0);
+	/* A forked child's only thread bears its id. */
+	pid = !agent_quiet         ? (uint32_t)SYS1(SYS_getpid, 0)
+	      : atomic_load(image) ? (uint32_t)agent_skep.pid
+				   : tid;
 	while (!atomic_compare_exchange_strong(&making, &none, tid)) {
 		/* Held by a thread that a fork left behind. */
 		if (none == tid || !atomic_load(image))
@@ -166,6 +187,7 @@ static __attribute__((noinline)) struct agent_thread *slow(uint64_t base)
 	if (!atomic_load(image)) {
 		for (uint32_t i = 0; i < BUCKETS; i++)
 			atomic_store(&table[i], NULL);
+		agent_skep.pid = (pid_t)pid;
 		atomic_store(image, 1);
 	}
 	t = make(tid, pid);
@@ -192,9 +214,22 @@ struct agent_thread *agent_thread(void)
 	return slow(base);
 }
 
+void agent_threads_stock(void)
+{
+	struct agent_thread *t;
+	uint32_t n = 0;
+
+	for (t = atomic_load(&spare); t && equip(t); t = t->next)
+		n++;
+	for (; n < STOCK && chunk(); n += CHUNK)
+		for (t = atomic_load(&spare); t && !t->level[AGENT_NEST - 1].env && equip(t);
+		     t = t->next)
+			;
+}
+
 bool agent_is_clone(const struct agent_clone *c)
 {
-	for (struct agent_thread *t = agent_threads_all(); t; t = t->all)
+	for (struct agent_thread *t = atomic_load(&agent_blocks); t; t = t->all)
 		if (c == &t->clone)
 			return true;
 	return false;
