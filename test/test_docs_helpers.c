@@ -92,6 +92,8 @@ static const struct {
 	 "of bpf_prog_active and cpu_number: a CPU is a slot that a thread holds"},
 	{BPF_FUNC_this_cpu_ptr, "as per_cpu_ptr"},
 	{BPF_FUNC_loop, "a count beyond 32 bits is -E2BIG, as where Linux inlines the call"},
+	{BPF_FUNC_get_stack, "user stacks, in traced processes; -EFAULT elsewhere"},
+	{BPF_FUNC_get_stackid, "as get_stack"},
 	{BPF_FUNC_get_ns_current_pid_tgid, "only the calling process's own namespace"},
 };
 

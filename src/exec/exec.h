@@ -95,6 +95,7 @@ struct skep_env {
 	void *jit_stack; /* reserved for the JIT's entry code */
 	struct skep_tunnel tunnel; /* of the packet that is under way */
 	uint64_t cookie, func_ip; /* of the link and the function that a probe is at */
+	const void *regs; /* of the traced thread, NULL: it is none */
 	void *scratch; /* buffers of helpers (src/helper): one malloc, freed with it */
 	struct skep_reserved *reserved; /* ring buffer records not yet committed (map/ringbuf.c) */
 	uint32_t nreserved, reserved_cap; /* skep_env_close() frees the array */

@@ -187,6 +187,12 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(send_signal, ALL, INT, PERF, NUM),
 	H(send_signal_thread, ALL, INT, PERF, NUM),
 
+	/* The probe that the program runs at */
+	H(get_attach_cookie, TRACE, INT, 0, CTX),
+	H(get_func_ip, TRACE | T(SYSCALL), INT, GPL, CTX),
+	H(get_stackid, TRACE | T(SYSCALL), INT, GPL | PERF, CTX, MAP, NUM),
+	H(get_stack, TRACE | T(SYSCALL), INT, GPL | PERF, CTX, WMEM, SIZE0, NUM),
+
 	/* Memory of this process */
 	H(probe_read, TRACE | T(SYSCALL), INT, GPL | PERF, WMEM, SIZE0, NUM),
 	H(probe_read_str, TRACE | T(SYSCALL), INT, GPL | PERF, WMEM, SIZE0, NUM),

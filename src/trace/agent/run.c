@@ -92,6 +92,7 @@ static void run_site(struct agent_thread *t, struct agent_regs *regs, const stru
 	if (!env)
 		return;
 	env->func_ip = site->func;
+	env->regs = regs;
 	for (uint32_t i = first; i < first + n && i < AGENT_SITE_LINKS; i++)
 		agent_run(env, &agent_ctl->links[site->links[i]], regs);
 	agent_end(t);

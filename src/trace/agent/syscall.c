@@ -123,6 +123,7 @@ static void run_all(struct agent_regs *regs, int exit)
 		return;
 	}
 	env->func_ip = 0;
+	env->regs = regs;
 	for (uint32_t i = 0; i < nlinks[exit]; i++) {
 		const struct agent_link *l = &agent_ctl->links[links[exit][i]];
 
