@@ -61,7 +61,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 # BPF programs, by the newest clang that is there.
 CLANG ?= $(notdir $(firstword $(wildcard $(foreach v,19 16 15 14,/usr/bin/clang-$(v))) clang))
-BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 -I/usr/include/$(shell uname -m)-linux-gnu
 # Applications: each folder makes a command of its name, its BPF object embedded.
 APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
 APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood

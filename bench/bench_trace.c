@@ -310,7 +310,7 @@ static int read_number(const char *path)
 static int kern_uprobe(int prog, pid_t pid, bool ret)
 {
 	struct perf_event_attr attr = {.size = sizeof(attr), .config = ret};
-	struct trace_elf *elf;
+	struct trace_elf *elf = NULL;
 	struct trace_func f;
 	int fd, type = read_number("/sys/bus/event_source/devices/uprobe/type");
 

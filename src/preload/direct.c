@@ -395,7 +395,7 @@ static const struct command {
 #define OP(name) offsetof(struct skep_map_ops, name)
 	[BPF_MAP_LOOKUP_ELEM] = {do_lookup, OP(sys_lookup), 32, .out = true, .flags = true},
 	[BPF_MAP_UPDATE_ELEM] = {do_update, OP(sys_update), 32, .in = true, .flags = true},
-	[BPF_MAP_DELETE_ELEM] = {do_delete, OP(sys_delete), 16},
+	[BPF_MAP_DELETE_ELEM] = {do_delete, OP(sys_delete), 16, .in = false},
 	[BPF_MAP_GET_NEXT_KEY] = {do_next_key, OP(next_key), 24, .out = true, .next = true},
 	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = {do_lookup_delete, OP(sys_lookup_delete), 32,
 					    .out = true, .flags = true},
