@@ -185,7 +185,7 @@ static int leave(struct skep_trace *t, pid_t pid)
 	int err = -EAGAIN;
 
 	for (unsigned i = 0; i < LEAVE_ROUNDS && err == -EAGAIN; i++) {
-		struct remote r = {.late = &t->late};
+		struct remote r = {.idle = spawn_let_pass, .idle_arg = t, .late = &t->late};
 
 		if (i)
 			skep_sleep(LEAVE_PAUSE << (i < 8 ? i : 8));

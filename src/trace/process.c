@@ -266,7 +266,7 @@ static struct agent_range fixed_memory(pid_t pid)
 static int start_agent(struct skep_trace *t, struct remote *r, const struct blob *blob,
 		       const struct dir *dir)
 {
-	struct agent_boot boot = {.supervisor = getpid(),
+	struct agent_boot boot = {.supervisor = t->supervisor,
 				  .ctl = {t->seg.fd, t->seg.dev, t->seg.ino}};
 	uint64_t vdso = 0, at = dir->stack - STACK_SIZE;
 	int err;
@@ -333,7 +333,7 @@ int process_enter(struct skep_trace *t, struct remote *r, struct skep_error *err
 		return skep_fail(err, e, NULL, "process %d: the agent can't start: %s", (int)r->pid,
 				 strerror(-e));
 	}
-	t->entered++;
+	atomic_fetch_add(&t->ctl->entered, 1);
 	e = update(t, r, dir);
 	dir_write_head(t, r, dir);
 	free(dir);

@@ -220,6 +220,8 @@ int skep_trace_open(struct skep_trace **out, struct skep *skep, const struct ske
 	}
 	e = (int)remote_status(getpid(), "Seccomp_filters", 10);
 	t->late.filters = e > 0 ? e : 0;
+	t->supervisor = getpid();
+	t->listener = -1;
 	t->ctl = t->seg.base;
 	t->ctl->magic = AGENT_MAGIC;
 	t->ctl->cpus = skep->cpus;
@@ -229,15 +231,6 @@ int skep_trace_open(struct skep_trace **out, struct skep *skep, const struct ske
 	t->ctl->printk_map = add_map(t, t->printk, err);
 	*out = t;
 	return 0;
-}
-
-void skep_trace_detach(struct skep_trace *t)
-{
-	if (!t || atomic_exchange(&t->ctl->off, 1))
-		return;
-	process_leave_all(t);
-	spawn_close(t);
-	trace_drain(t);
 }
 
 void skep_trace_close(struct skep_trace *t)
@@ -267,5 +260,5 @@ uint64_t skep_trace_missed(const struct skep_trace *t)
 
 unsigned skep_trace_entered(const struct skep_trace *t)
 {
-	return t->entered;
+	return atomic_load(&t->ctl->entered);
 }

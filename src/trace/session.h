@@ -3,6 +3,8 @@
 #ifndef SKEP_TRACE_SESSION_H
 #define SKEP_TRACE_SESSION_H
 
+#include <signal.h>
+
 #include "bpf/instance.h"
 #include "trace/agent/abi.h"
 #include "trace/elf.h"
@@ -72,13 +74,15 @@ struct skep_trace {
 	size_t nfiles;
 	bool unwinders; /* there are points at them */
 	uint64_t dir; /* address of struct dir in traced processes */
-	unsigned entered;
+	pid_t supervisor; /* whose descriptors agents open */
 	struct remote_late late;
-	/* The started command. */
-	int listener; /* its filter's, -1: none */
-	/* spawn.c */
-	int keeper; /* closed: the keeper takes over; 0: there is none */
+	int listener; /* the started command's filter's, -1: none */
+	/* keeper.c: on either side its end of the socket, 0: there is none. */
+	int keeper;
 	pid_t keeper_pid;
+	bool left;
+	sigset_t mask; /* the supervisor's, for the command */
+	/* spawn.c */
 	struct waiting *waiting;
 	struct seccomp_notif *held; /* received, not yet handled */
 	uint32_t nheld;
@@ -150,6 +154,16 @@ void syscalls_close(struct skep_trace *t);
 int dir_read(struct skep_trace *t, struct remote *r, struct dir *dir);
 int dir_write_head(struct skep_trace *t, struct remote *r, const struct dir *dir);
 
+/* spawn.c, in the keeper. */
+/* Starts a command in that process group, stopped by its filter at what we want to know. */
+int spawn_start(struct skep_trace *t, char *const *argv, pid_t group, struct skep_error *err);
+/* Does what there is to do: true, look again soon. */
+bool spawn_serve(struct skep_trace *t);
+/* Lets pass whatever waits for an answer. */
+void spawn_pass(struct skep_trace *t);
+/* Of a remote: what the worker does for us passes the filter. */
+void spawn_let_pass(void *arg, pid_t tid);
+/* Lets go whom it holds. */
 void spawn_close(struct skep_trace *t);
 
 #endif

@@ -5,9 +5,6 @@
  * first instruction, and mmap of files to be executed, because libraries have to be patched before
  * anybody runs them. Everything else passes the filter; nothing is traced permanently, so
  * debuggers find their place free.
- *
- * A keeper holds the filter's listener, too: when the supervisor dies, it takes the agents out and lets
- * every call pass from then on. A closed listener would answer ENOSYS for ever.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -65,14 +62,14 @@ static bool readable(int listener, int timeout_ms)
 
 /* What the worker does for us the filter may stop as well: it passes. A notification is handed out
  * once, so those of others are kept for later. */
-static void let_pass(void *arg, pid_t tid)
+void spawn_let_pass(void *arg, pid_t tid)
 {
 	struct skep_trace *t = arg;
 	struct seccomp_notif n;
 
-	while (t->nheld < MAX_WAITING && t->listener >= 0 && readable(t->listener, 0) &&
-	       receive(t->listener, &n)) {
-		if ((pid_t)n.pid == tid)
+	while ((!t->held || t->nheld < MAX_WAITING) && t->listener >= 0 &&
+	       readable(t->listener, 0) && receive(t->listener, &n)) {
+		if ((pid_t)n.pid == tid || !t->held)
 			pass(t->listener, n.id);
 		else
 			t->held[t->nheld++] = n;
@@ -83,7 +80,7 @@ static void let_pass(void *arg, pid_t tid)
 
 static struct waiting *find_waiting(struct skep_trace *t, pid_t tid)
 {
-	for (size_t i = 0; i < MAX_WAITING; i++)
+	for (size_t i = 0; t->waiting && i < MAX_WAITING; i++)
 		if (t->waiting[i].tid == tid)
 			return &t->waiting[i];
 	return NULL;
@@ -112,7 +109,7 @@ static void on_exec(struct skep_trace *t, const struct seccomp_notif *n)
 
 static void entered(struct skep_trace *t, pid_t pid)
 {
-	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
+	struct remote r = {.idle = spawn_let_pass, .idle_arg = t, .late = &t->late};
 	struct skep_error err;
 	int e, status;
 
@@ -135,7 +132,7 @@ static void entered(struct skep_trace *t, pid_t pid)
 /* Those that came out of execve, by a new program, by its failure, or dead. */
 static void look_at_waiting(struct skep_trace *t)
 {
-	for (size_t i = 0; i < MAX_WAITING; i++) {
+	for (size_t i = 0; t->waiting && i < MAX_WAITING; i++) {
 		struct waiting *w = &t->waiting[i];
 		pid_t tid = w->tid, got;
 		int status;
@@ -175,7 +172,7 @@ static void look_at_waiting(struct skep_trace *t)
 
 static bool any_waiting(const struct skep_trace *t)
 {
-	for (size_t i = 0; i < MAX_WAITING; i++)
+	for (size_t i = 0; t->waiting && i < MAX_WAITING; i++)
 		if (t->waiting[i].tid)
 			return true;
 	return false;
@@ -187,7 +184,7 @@ static bool any_waiting(const struct skep_trace *t)
  * patched, and it goes on with the result. */
 static void on_mmap(struct skep_trace *t, const struct seccomp_notif *n)
 {
-	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
+	struct remote r = {.idle = spawn_let_pass, .idle_arg = t, .late = &t->late};
 	const uint64_t *a = (const uint64_t *)n->data.args;
 	pid_t tid = (pid_t)n->pid, pid;
 	struct remote_thread *th;
@@ -222,7 +219,7 @@ static void on_mmap(struct skep_trace *t, const struct seccomp_notif *n)
 /* A system call from somewhere that is not patched yet: the thread is led to a trampoline for it. */
 static void on_syscall(struct skep_trace *t, const struct seccomp_notif *n)
 {
-	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
+	struct remote r = {.idle = spawn_let_pass, .idle_arg = t, .late = &t->late};
 	pid_t tid = (pid_t)n->pid, pid = (pid_t)remote_status(tid, "Tgid", 10);
 	struct dir *dir = NULL;
 	struct remote_thread *th;
@@ -271,7 +268,7 @@ static void on_syscall(struct skep_trace *t, const struct seccomp_notif *n)
 /* The process installs a filter: from then on the agent keeps quiet. */
 static void on_filter(struct skep_trace *t, const struct seccomp_notif *n)
 {
-	struct remote r = {.idle = let_pass, .idle_arg = t, .late = &t->late};
+	struct remote r = {.idle = spawn_let_pass, .idle_arg = t, .late = &t->late};
 	pid_t tid = (pid_t)n->pid, pid = (pid_t)remote_status(tid, "Tgid", 10);
 	const struct blob *blob = blob_get();
 	struct dir *dir = NULL;
@@ -316,104 +313,34 @@ static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 	}
 }
 
-int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
+bool spawn_serve(struct skep_trace *t)
 {
 	struct seccomp_notif n;
-	int st;
+	int status;
 
 	remote_late_poll(&t->late);
-	if (t->listener >= 0) {
-		if (any_waiting(t) || t->nheld || t->late.n)
-			timeout_ms = timeout_ms < 1 ? timeout_ms : 1;
-		if (readable(t->listener, t->nheld ? 0 : timeout_ms) && receive(t->listener, &n))
-			handle(t, &n);
-		/* Handling one may hold more. */
-		while (t->nheld) {
-			n = t->held[0];
-			memmove(t->held, t->held + 1, --t->nheld * sizeof(n));
-			handle(t, &n);
-		}
-		look_at_waiting(t);
-	} else if (timeout_ms > 0) {
-		skep_sleep((uint64_t)timeout_ms * 1000000);
+	if (t->listener >= 0 && readable(t->listener, 0) && receive(t->listener, &n))
+		handle(t, &n);
+	/* Handling one may hold more. */
+	while (t->held && t->nheld) {
+		n = t->held[0];
+		memmove(t->held, t->held + 1, --t->nheld * sizeof(n));
+		handle(t, &n);
 	}
-	trace_drain(t);
+	look_at_waiting(t);
 	if (t->late.child > 0 && !t->late.child_gone && !find_waiting(t, t->late.child) &&
 	    !remote_is_late(&t->late, t->late.child) &&
-	    waitpid(t->late.child, &st, WNOHANG) == t->late.child)
-		remote_is_gone(&t->late, t->late.child, st);
-	if (!t->late.child_gone)
-		return 0;
-	if (status)
-		*status = t->late.child_status;
-	return -ECHILD;
+	    waitpid(t->late.child, &status, WNOHANG) == t->late.child)
+		remote_is_gone(&t->late, t->late.child, status);
+	return t->late.n || any_waiting(t);
 }
 
-/* ---- The keeper ---- */
-
-static void close_others(int a, int b)
-{
-	int lo = a < b ? a : b, hi = a < b ? b : a;
-
-	syscall(SYS_close_range, 3, lo - 1, 0);
-	syscall(SYS_close_range, lo + 1, hi - 1, 0);
-	syscall(SYS_close_range, hi + 1, ~0u, 0);
-}
-
-/* Waits for the supervisor's end; nothing else, while it lives. */
-static void keep(struct skep_trace *t, int alive)
+void spawn_pass(struct skep_trace *t)
 {
 	struct seccomp_notif n;
-	ssize_t got;
-	sigset_t all;
-	char byte;
 
-	setsid();
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	prctl(PR_SET_NAME, "skep-keeper");
-	close_others(alive, t->listener);
-	t->opts.notice = NULL;
-	do {
-		got = read(alive, &byte, 1);
-	} while (got < 0 && errno == EINTR);
-	/* A word tells that all is well: the supervisor left by itself. */
-	if (got == 0) {
-		atomic_store(&t->ctl->off, 1);
-		process_leave_all(t);
-	}
-	for (;;) {
-		struct pollfd p = {.fd = t->listener, .events = POLLIN};
-
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			break;
-		/* Nobody is left who has the filter. */
-		if (p.revents & (POLLHUP | POLLERR))
-			break;
-		if (p.revents & POLLIN && receive(t->listener, &n))
-			pass(t->listener, n.id);
-	}
-	_exit(0);
-}
-
-static int start_keeper(struct skep_trace *t)
-{
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC))
-		return -errno;
-	t->keeper_pid = fork();
-	if (!t->keeper_pid) {
-		close(ends[1]);
-		keep(t, ends[0]);
-	}
-	close(ends[0]);
-	if (t->keeper_pid < 0) {
-		close(ends[1]);
-		return -errno;
-	}
-	t->keeper = ends[1];
-	return 0;
+	while (readable(t->listener, 0) && receive(t->listener, &n))
+		pass(t->listener, n.id);
 }
 
 /* ---- Starting ---- */
@@ -428,15 +355,13 @@ static void become(struct skep_trace *t, struct started *s, char *const *argv)
 {
 	uint32_t size = t->syscalls && blob_get() ? (uint32_t)blob_get()->size : 0;
 	int fd = trace_filter_install(t->dir + DIR_AGENT, size);
-	sigset_t none;
 
 	atomic_store(&s->listener, fd < 0 ? fd : fd + 1);
 	while (!atomic_load(&s->go))
 		skep_sleep(100000);
 	if (fd >= 0)
 		close(fd);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	sigprocmask(SIG_SETMASK, &t->mask, NULL);
 	if (fd >= 0)
 		execvp(argv[0], argv);
 	atomic_store(&s->exec_errno, errno);
@@ -461,7 +386,7 @@ static int take_listener(pid_t pid, const struct started *s)
 	return fd < 0 ? -got : fd;
 }
 
-int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct skep_error *err)
+int spawn_start(struct skep_trace *t, char *const *argv, pid_t group, struct skep_error *err)
 {
 	struct started *s =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -475,54 +400,28 @@ int skep_trace_start(struct skep_trace *t, char *const *argv, pid_t *pid, struct
 		munmap(s, 4096);
 		return skep_fail(err, -ENOMEM, NULL, "no memory");
 	}
-	fflush(NULL);
 	t->late.child = fork();
-	if (!t->late.child)
+	if (!t->late.child) {
+		setpgid(0, group);
 		become(t, s, argv);
+	}
 	if (t->late.child < 0)
 		e = -errno;
 	if (!e) {
 		t->listener = take_listener(t->late.child, s);
-		e = t->listener < 0 ? t->listener : start_keeper(t);
+		e = t->listener < 0 ? t->listener : 0;
 		t->late.filters++;
 		if (e)
 			kill(t->late.child, SIGKILL);
 		atomic_store(&s->go, 1);
 	}
 	munmap(s, 4096);
-	if (e) {
-		t->listener = -1;
-		return skep_fail(err, e,
-				 e == -EBUSY ? "Another user notification filter is in force here."
-					     : NULL,
-				 "%s can't be started for tracing: %s", argv[0], strerror(-e));
-	}
-	*pid = t->late.child;
-	return 0;
-}
-
-int skep_trace_enter(struct skep_trace *t, pid_t pid, struct skep_error *err)
-{
-	struct remote r = {.late = &t->late};
-	int e;
-
-	if (t->syscalls)
-		return skep_fail(
-			err, -EOPNOTSUPP, "Start the command under skep trace instead.",
-			"system calls of a running process can't be traced: it has no filter "
-			"that would stop those from unknown places");
-	e = remote_stop(&r, pid, 0);
-
-	if (e)
-		return skep_fail(err, e,
-				 e == -EPERM   ? "It takes the same user, or root."
-				 : e == -EBUSY ? "Detach the debugger first."
-					       : NULL,
-				 "process %d can't be entered: %s", (int)pid,
-				 e == -EBUSY ? "somebody else traces it" : strerror(-e));
-	e = process_enter(t, &r, err);
-	remote_resume(&r);
-	return e < 0 ? e : 0;
+	if (!e)
+		return 0;
+	t->listener = -1;
+	return skep_fail(err, e,
+			 e == -EBUSY ? "Another user notification filter is in force here." : NULL,
+			 "%s can't be started for tracing: %s", argv[0], strerror(-e));
 }
 
 void spawn_close(struct skep_trace *t)
@@ -548,15 +447,4 @@ void spawn_close(struct skep_trace *t)
 	t->waiting = NULL;
 	t->held = NULL;
 	t->nheld = 0;
-	if (t->listener >= 0)
-		close(t->listener);
-	t->listener = -1;
-	if (t->keeper <= 0)
-		return;
-	/* It goes on answering for those who live on with the filter; mostly there are none. */
-	(void)!write(t->keeper, "", 1);
-	close(t->keeper);
-	t->keeper = 0;
-	for (int i = 0; i < 100 && !waitpid(t->keeper_pid, NULL, WNOHANG); i++)
-		skep_sleep(1000000);
 }

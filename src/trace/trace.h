@@ -4,8 +4,8 @@
  * supervisor's side) holds what is attached and lets an agent into each traced process; programs run
  * there. docs/tracing.md tells how.
  *
- * One thread serves a trace (ptrace binds to a thread): the one that calls skep_trace_start(),
- * _enter(), _serve() and _close(). Programs are attached before processes are entered.
+ * One thread at a time uses a trace. What is done to traced processes another process does, the keeper,
+ * which outlives the supervisor to leave them. Programs are attached before processes are entered.
  */
 #ifndef SKEP_TRACE_H
 #define SKEP_TRACE_H
@@ -60,7 +60,8 @@ int skep_trace_section_check(struct skep *skep, int prog_fd, const char *section
  * it. 0 or -ENOENT. */
 int skep_trace_find_file(const char *name, char *path, size_t size);
 
-/* Starts a command, traced from its first instruction on, with its children. */
+/* Starts a command, traced from its first instruction on, with its children; at most one, before any
+ * process is entered. It is no child of the caller's: skep_trace_serve() tells its end. */
 int skep_trace_start(struct skep_trace *trace, char *const *argv, pid_t *pid,
 		     struct skep_error *err);
 /* Enters a running process. */
