@@ -22,6 +22,7 @@ enum { EXIT_OK, EXIT_REFUSED, EXIT_USAGE }; /* see skep(1), EXIT STATUS */
 int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 

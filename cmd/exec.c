@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,10 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/join.h"
+#include "client/name.h"
 #include "client/notify.h"
-#include "client/tracefs.h"
-#include "net/hook.h"
-#include "out.h"
+#include "client/serve.h"
+#include "host.h"
 
 static const char usage[] = "usage: skep exec [OPTIONS] [--] COMMAND [ARGUMENTS]\n";
 
@@ -27,16 +29,13 @@ static const char help[] =
 	"reach an instance of skep instead of the kernel: bpftool, libbpf programs, static\n"
 	"binaries, programs of any language. The instance ends with the last of them.\n"
 	"\n"
-	"      --interpret       run programs in the interpreter\n"
-	"      --unprivileged    give clients what an unprivileged user gets, whoever they are\n"
-	"                        (default: by their own capabilities)\n"
+	"      --name NAME       let others join the instance by that name\n"
+	"      --join NAME       on the instance of that name (skep serve, skep exec --name)\n"
+	"                        instead of a new one\n" HOST_HELP
 	"      --no-preload      load no library into clients\n"
 	"      --no-view         leave clients the machine's files: no pins below /sys/fs/bpf "
 	"that\n"
 	"                        can be seen, no tracefs\n"
-	"      --port A[,B]      clients may attach XDP and tcx ingress programs to interface A:\n"
-	"                        what comes in there goes through the program and out of B, and\n"
-	"                        what comes in at B out of A; without B it is watched only\n"
 	"      --stats           say at the end how many calls were answered\n"
 	"  -h, --help\n"
 	"\n"
@@ -49,14 +48,14 @@ static const char help[] =
 	"Exit status: COMMAND's; 128 + the signal that killed it; 127 if it was not found, 126 if\n"
 	"it can't be run; 1 if bpf(2) can't be led here, 2 wrong usage.\n";
 
-enum { O_INTERPRET = 256, O_UNPRIVILEGED, O_NO_PRELOAD, O_NO_VIEW, O_PORT, O_STATS };
+enum { O_NO_PRELOAD = 256, O_NO_VIEW, O_STATS, O_NAME, O_JOIN };
 
 static const struct option options[] = {
-	{"interpret", no_argument, NULL, O_INTERPRET},
-	{"unprivileged", no_argument, NULL, O_UNPRIVILEGED},
+	HOST_OPTIONS,
+	{"name", required_argument, NULL, O_NAME},
+	{"join", required_argument, NULL, O_JOIN},
 	{"no-preload", no_argument, NULL, O_NO_PRELOAD},
 	{"no-view", no_argument, NULL, O_NO_VIEW},
-	{"port", required_argument, NULL, O_PORT},
 	{"stats", no_argument, NULL, O_STATS},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -122,142 +121,206 @@ static void set_preload(void)
 		fprintf(stderr, "skep: LD_PRELOAD is too long: going on without the library\n");
 }
 
-/* ---- Ports ---- */
+/* A terminal's signals are for the command; we end when it has ended. */
+static void leave_signals(void)
+{
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+}
 
-#define PORTS 8
+/* ---- On an instance of its own ---- */
 
-struct ports {
-	struct skep_net_hook *hooks[PORTS];
-	unsigned n;
-	char *names[PORTS]; /* A or A,B */
+struct run {
+	struct host host;
+	struct skep_start_opts how;
+	const char *name, *join;
+	char *const *argv;
+	bool stats, preload;
 };
 
-static bool open_ports(struct ports *p, struct skep *skep, unsigned n)
+static bool started(struct run *r, struct skep_start *s)
 {
-	for (p->n = 0; p->n < n; p->n++) {
-		char why[256] = "", *b = strchr(p->names[p->n], ',');
-		char *a = strndup(p->names[p->n], strcspn(p->names[p->n], ","));
-		int err = a ? skep_net_hook_open(&p->hooks[p->n], skep, a, b ? b + 1 : NULL, why,
-						 sizeof(why))
-			    : -ENOMEM;
+	struct skep_error why = {0};
 
-		free(a);
-		if (err) {
-			fprintf(stderr, "skep: %s\n%s", why,
-				err == -EPERM ? "Run as root, or in a network namespace of your "
-						"own.\n"
-					      : "");
-			return false;
-		}
+	if (skep_start(s, &r->how, r->argv, &why)) {
+		complain_error(&why);
+		return false;
 	}
+	if (s->view_err)
+		host_no_view(s->view_err);
 	return true;
 }
 
-static void close_ports(struct ports *p)
+/* Others who come by the name, served on a thread. */
+struct others {
+	struct skep_name name;
+	struct skep_serve *serve;
+	pthread_t thread;
+};
+
+static void *serve_others(void *arg)
 {
-	while (p->n)
-		skep_net_hook_close(p->hooks[--p->n]);
+	struct others *o = arg;
+
+	skep_serve_run(o->serve, -1);
+	return NULL;
+}
+
+static int let_others(struct others *o, const struct run *r, const struct skep_start *s)
+{
+	struct skep_serve_opts opts = {.listen = o->name.sock,
+				       .mounts = &s->mounts,
+				       .jit = r->how.jit,
+				       .own = 1,
+				       .ports = r->host.hooks,
+				       .nports = r->host.nhooks};
+	int err = skep_serve_open(&o->serve, r->host.skep, &opts);
+
+	if (!err)
+		err = -pthread_create(&o->thread, NULL, serve_others, o);
+	if (err)
+		complain("others can't join: %s", strerror(-err));
+	return err;
+}
+
+/* They keep the instance until they have ended. */
+static void wait_for_others(struct others *o)
+{
+	unsigned n = skep_serve_clients(o->serve);
+
+	if (n)
+		complain("the command has ended; the instance stays for %u that joined it", n);
+	skep_serve_stop(o->serve, false);
+	pthread_join(o->thread, NULL);
+	skep_serve_close(o->serve);
+}
+
+static int serve_command(struct run *r, struct skep_start *s, struct others *o)
+{
+	struct skep_notify_opts opts = {.listener = s->listener, .pins = s->mounts.pins};
+	struct skep_notify *n;
+	int err = skep_notify_open(&n, r->host.skep, &opts), status;
+
+	if (err) {
+		complain("no instance: %s", strerror(-err));
+		return 1;
+	}
+	skep_notify_ports(n, r->host.hooks, r->host.nhooks);
+	if (r->name && let_others(o, r, s)) {
+		skep_notify_close(n);
+		return 1;
+	}
+	leave_signals();
+	skep_start_go(s);
+	skep_notify_serve(n);
+	status = wait_for(s->pid);
+	if (r->name)
+		wait_for_others(o);
+	if (r->stats)
+		fprintf(stderr, "skep: %lu calls of bpf(2) answered\n", skep_notify_count(n));
+	skep_notify_close(n);
+	return status;
+}
+
+static int exec_alone(struct run *r)
+{
+	struct others others = {.name = SKEP_NAME_NONE};
+	struct skep_error why = {0};
+	struct skep_start s;
+	int status = 1;
+
+	if (!started(r, &s))
+		return 1;
+	/* After the command's process is there, which therefore doesn't hold the name. */
+	if (r->name && skep_name_take(&others.name, r->name, &why)) {
+		complain_error(&why);
+	} else if (!host_open(&r->host, &s)) {
+		status = serve_command(r, &s, &others);
+		host_close(&r->host);
+	}
+	skep_name_end(&others.name);
+	skep_start_end(&s);
+	return status;
+}
+
+/* ---- On another's ---- */
+
+static int exec_joined(struct run *r)
+{
+	struct skep_error why = {0};
+	struct skep_start s;
+	struct skep_join j;
+	int status = 1;
+
+	if (skep_join_open(&j, r->join, &why)) {
+		complain_error(&why);
+		return 1;
+	}
+	r->how.jit = j.jit;
+	r->how.shared = &j.mounts;
+	if (j.mounts.pins < 0 && j.mounts.trace < 0)
+		r->how.view = false;
+	if (started(r, &s)) {
+		if (skep_join_give(&j, s.listener, &why)) {
+			complain_error(&why);
+		} else {
+			leave_signals();
+			skep_start_go(&s);
+			skep_join_wait(&j, s.listener, r->join);
+			status = wait_for(s.pid);
+		}
+		skep_start_end(&s);
+	}
+	r->how.shared = NULL;
+	skep_join_close(&j);
+	return status;
 }
 
 int cmd_exec(int argc, char **argv)
 {
-	struct skep_opts opts = {.sz = sizeof(opts)};
-	struct skep_start_opts how = {.view = true, .jit = true};
-	struct skep_error why = {0};
-	struct skep_tracefs *trace = NULL;
-	struct skep_start started;
-	struct skep_notify *n;
-	struct skep *skep;
-	struct ports ports = {.n = 0};
-	unsigned nports = 0;
-	bool stats = false, preload = true;
+	struct run r = {.how = {.view = true}, .preload = true};
 	int o, err;
 
 	/* '+': options behind the command are the command's. */
 	while ((o = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
 		switch (o) {
-		case O_INTERPRET:
-			opts.flags |= SKEP_F_INTERPRET;
-			how.jit = false;
+		case O_NAME:
+			r.name = optarg;
 			break;
-		case O_UNPRIVILEGED:
-			opts.flags |= SKEP_F_UNPRIVILEGED;
+		case O_JOIN:
+			r.join = optarg;
 			break;
 		case O_NO_PRELOAD:
-			preload = false;
-			break;
-		case O_PORT:
-			if (nports == PORTS)
-				return misuse(usage, "too many ports");
-			ports.names[nports++] = optarg;
+			r.preload = false;
 			break;
 		case O_NO_VIEW:
-			how.view = false;
+			r.how.view = false;
 			break;
 		case O_STATS:
-			stats = true;
+			r.stats = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
 			fputs(help, stdout);
 			return 0;
 		default:
+			err = host_option(&r.host, o, optarg);
+			if (!err)
+				break;
+			if (err == -E2BIG)
+				return misuse(usage, "too many ports");
 			fputs(usage, stderr);
 			return EXIT_USAGE;
 		}
 	}
 	if (optind == argc)
 		return misuse(usage, "no command");
-	if (preload)
+	if (r.join && (r.name || r.stats || r.host.opts.flags || r.host.nports))
+		return misuse(usage, "with --join the instance is another's: --name, --interpret, "
+				     "--unprivileged, --port and --stats are for who makes it");
+	r.argv = argv + optind;
+	r.how.jit = !(r.host.opts.flags & SKEP_F_INTERPRET);
+	if (r.preload)
 		set_preload();
-	if (skep_start(&started, &how, argv + optind, &why)) {
-		fprintf(stderr, "skep: %s\n%s%s", why.what, why.next, why.next[0] ? "\n" : "");
-		return 1;
-	}
-	if (started.view_err)
-		fprintf(stderr,
-			"skep: no view of /sys and /proc for the command alone: %s: it sees the "
-			"machine's (--no-view: without this message)\n",
-			strerror(-started.view_err));
-	if (started.mounts.pins >= 0)
-		opts.pin_dir = started.pin_dir;
-	if (started.mounts.trace >= 0 && !skep_tracefs_open(&trace, started.mounts.trace)) {
-		opts.printk = skep_tracefs_print;
-		opts.printk_arg = trace;
-	}
-	err = skep_open(&skep, &opts);
-	if (!err) {
-		err = skep_notify_open(&n, skep, &started);
-		if (err)
-			skep_close(skep);
-	}
-	if (!err && !open_ports(&ports, skep, nports)) {
-		close_ports(&ports);
-		skep_notify_close(n);
-		skep_start_end(&started);
-		skep_close(skep);
-		skep_tracefs_close(trace);
-		return 1;
-	}
-	if (err) {
-		fprintf(stderr, "skep: no instance: %s\n", strerror(-err));
-		skep_start_end(&started);
-		skep_tracefs_close(trace);
-		return 1;
-	}
-	/* A terminal's signals are for the command; we end when it has ended. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGQUIT, SIG_IGN);
-	skep_notify_ports(n, ports.hooks, ports.n);
-	skep_start_go(&started);
-	skep_notify_serve(n);
-	err = wait_for(started.pid);
-	if (stats)
-		fprintf(stderr, "skep: %lu calls of bpf(2) answered\n", skep_notify_count(n));
-	close_ports(&ports);
-	skep_notify_close(n);
-	skep_close(skep);
-	skep_start_end(&started);
-	skep_tracefs_close(trace);
-	return err;
+	return r.join ? exec_joined(&r) : exec_alone(&r);
 }

@@ -18,6 +18,7 @@ static const struct {
 	{"check", cmd_check, "verify programs, and explain why one is refused"},
 	{"trace", cmd_trace, "run programs at functions of a command or process"},
 	{"exec", cmd_exec, "run a client of bpf(2) on an instance of its own"},
+	{"serve", cmd_serve, "run an instance that clients join by its name"},
 	{"dump", cmd_dump, "show a program's bytecode, machine code, maps or types"},
 	{"version", cmd_version, "print the version"},
 	{"help", cmd_help, "print this, or the help of a command"},

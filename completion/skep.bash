@@ -9,7 +9,7 @@ _skep()
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run check trace dump exec version help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "run check trace dump exec serve version help --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in
@@ -33,13 +33,18 @@ _skep()
 		compopt -o filenames 2>/dev/null
 		return
 		;;
+	--join)
+		COMPREPLY=($(compgen -W "$(skep serve --list 2>/dev/null | awk 'NR > 1 {print $1}')" -- "$cur"))
+		return
+		;;
+	--name) return ;;
 	-p | --prog | -m | --map | -S | --set | -n | --repeat | -t | --for)
 		return
 		;;
 	esac
 	if [ "$cmd" = exec ]; then
 		case $cur in
-		-*) COMPREPLY=($(compgen -W "--interpret --unprivileged --no-preload --no-view --port --stats --help" -- "$cur")) ;;
+		-*) COMPREPLY=($(compgen -W "--name --join --interpret --unprivileged --no-preload --no-view --port --stats --help" -- "$cur")) ;;
 		*) COMPREPLY=($(compgen -c -- "$cur") $(compgen -f -- "$cur")) ;;
 		esac
 		return
@@ -49,8 +54,9 @@ _skep()
 		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
 		check) words="--json --log --btf $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
+		serve) words="--list --json --interpret --unprivileged --no-view --port --help" ;;
 		trace) words="--pid --for --map --set --json --runtime --cc --help" ;;
-		help) words="run check trace dump exec version" ;;
+		help) words="run check trace dump exec serve version" ;;
 		*) return ;;
 		esac
 		if [ "$cmd" = help ] || [[ $cur == -* ]]; then

@@ -9,16 +9,20 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bpf/pin.h"
 #include "btf/btf.h"
+#include "client/msg.h"
 #include "client/tracefs.h"
 #include "client/view.h"
 
 #define SCRATCH "/tmp" /* covered while files are made, in our namespace only */
+#define USER_NS "/proc/self/ns/user"
 #define QUIET   (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 /* ---- Namespaces ---- */
@@ -180,38 +184,127 @@ static void put_files(bool jit)
 
 /* ---- Directories ---- */
 
-static int put_dir(const char *source, const char *path, const char *mode)
+static int open_dir(const char *path)
 {
-	char options[96];
-	int fd;
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	snprintf(options, sizeof(options), "mode=%s,uid=%u,gid=%u", mode, geteuid(), getegid());
-	if (mount(source, path, "tmpfs", QUIET | MS_RELATIME, options))
-		return -errno;
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
-int skep_mounts_enter(struct skep_mounts *m, bool jit)
+/* An empty one, or the one that others have (a mount that is nowhere yet). */
+static int put_dir(const char *source, const char *path, int shared)
 {
+	char options[96];
+
+	if (shared >= 0)
+		return move_mount(shared, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH)
+			       ? -errno
+			       : open_dir(path);
+	snprintf(options, sizeof(options), "mode=0700,uid=%u,gid=%u", geteuid(), getegid());
+	if (mount(source, path, "tmpfs", QUIET | MS_RELATIME, options))
+		return -errno;
+	return open_dir(path);
+}
+
+/* debugfs is not mounted by itself; its place is a directory of sysfs. */
+static void put_debugfs(void)
+{
+	struct stat st;
+
+	if (!stat(SKEP_DEBUGFS "/tracing", &st) ||
+	    (!mount("debugfs", SKEP_DEBUGFS, "tmpfs", QUIET | MS_RELATIME, "mode=0700") &&
+	     !mkdir(SKEP_DEBUGFS "/tracing", 0700)))
+		mount(SKEP_TRACEFS, SKEP_DEBUGFS "/tracing", NULL, MS_BIND, NULL);
+}
+
+void skep_mounts_close(struct skep_mounts *m)
+{
+	const int fds[] = {m->pins, m->trace, m->ns, m->user};
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	*m = SKEP_MOUNTS_NONE;
+}
+
+int skep_mounts_enter(struct skep_mounts *m, bool jit, const struct skep_mounts *shared)
+{
+	struct stat before, now;
 	int err;
 
-	m->pins = m->trace = -1;
-	err = skep_mounts_unshare();
+	*m = SKEP_MOUNTS_NONE;
+	err = stat(USER_NS, &before) ? -errno : skep_mounts_unshare();
 	if (err)
 		return err;
 	put_files(jit);
-	m->pins = put_dir("bpf", SKEP_BPFFS, "0700");
-	m->trace = put_dir("tracefs", SKEP_TRACEFS, "0700");
+	m->pins = put_dir("bpf", SKEP_BPFFS, shared ? shared->pins : -1);
+	m->trace = put_dir("tracefs", SKEP_TRACEFS, shared ? shared->trace : -1);
 	if (m->trace >= 0) {
-		struct stat st;
-
-		skep_tracefs_fill(m->trace);
-		/* debugfs is not mounted by itself; its place is a directory of sysfs. */
-		if (!stat(SKEP_DEBUGFS "/tracing", &st) ||
-		    (!mount("debugfs", SKEP_DEBUGFS, "tmpfs", QUIET | MS_RELATIME, "mode=0700") &&
-		     !mkdir(SKEP_DEBUGFS "/tracing", 0700)))
-			mount(SKEP_TRACEFS, SKEP_DEBUGFS "/tracing", NULL, MS_BIND, NULL);
+		if (!shared)
+			skep_tracefs_fill(m->trace);
+		put_debugfs();
 	}
-	return m->pins < 0 && m->trace < 0 ? m->pins : 0;
+	if (m->pins < 0 && m->trace < 0)
+		return m->pins;
+	m->ns = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (!stat(USER_NS, &now) && now.st_ino != before.st_ino)
+		m->user = open(USER_NS, O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+/* ---- The same directories in another namespace ---- */
+
+struct given {
+	int err;
+	bool pins, trace; /* descriptors that come with it */
+};
+
+/* In a child, which is in that namespace from now on: only who is in it may copy its mounts. */
+static void give_again(int sock, const struct skep_mounts *of)
+{
+	const unsigned how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+	struct given g = {0, of->pins >= 0, of->trace >= 0};
+	const int dirs[] = {of->pins, of->trace};
+	int fds[2];
+	unsigned n = 0;
+
+	if ((of->user >= 0 && setns(of->user, CLONE_NEWUSER)) || setns(of->ns, CLONE_NEWNS))
+		g.err = -errno;
+	for (int i = 0; i < 2 && !g.err; i++) {
+		if (dirs[i] < 0)
+			continue;
+		fds[n] = open_tree(dirs[i], "", how);
+		if (fds[n++] < 0)
+			g.err = -errno;
+	}
+	skep_msg_send(sock, &g, sizeof(g), fds, g.err ? 0 : n);
+	_exit(0);
+}
+
+int skep_mounts_again(struct skep_mounts *out, const struct skep_mounts *of)
+{
+	int sock[2], fds[SKEP_MSG_FDS];
+	unsigned n = 0, at = 0;
+	struct given g = {0};
+	ssize_t got;
+	pid_t pid;
+
+	*out = SKEP_MOUNTS_NONE;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		give_again(sock[1], of);
+	close(sock[1]);
+	got = pid < 0 ? -errno : skep_msg_recv(sock[0], &g, sizeof(g), fds, &n, 0);
+	close(sock[0]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	if (got != sizeof(g))
+		return got < 0 ? (int)got : -EPROTO;
+	if (g.pins && at < n)
+		out->pins = fds[at++];
+	if (g.trace && at < n)
+		out->trace = fds[at++];
+	return g.err;
 }

@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -42,12 +43,15 @@
 #include "os/caller.h"
 #include "os/os.h"
 
-#define THREADS 4
+#define THREADS SKEP_NOTIFY_THREADS
 #define PASS    SKEP_FILES_PASS
 
 struct skep_notify {
 	struct skep *skep;
 	int listener;
+	int stop; /* an eventfd, readable when it is time to */
+	struct skep_serving *serving;
+	_Atomic unsigned threads; /* how many began, for their numbers */
 	pthread_mutex_t turn; /* one thread at a time waits for a notification */
 	dev_t bpffs; /* of the files that stand for pins, or 0 */
 	struct skep_net_hook *const *ports;
@@ -57,17 +61,26 @@ struct skep_notify {
 #define SAID_ATTACH (1u << 16) /* by enum skep_attach_target from here */
 };
 
-int skep_notify_open(struct skep_notify **out, struct skep *skep, const struct skep_start *from)
+int skep_notify_open(struct skep_notify **out, struct skep *skep,
+		     const struct skep_notify_opts *opts)
 {
 	struct skep_notify *n = calloc(1, sizeof(*n));
 	struct stat st;
 
 	if (!n)
 		return -ENOMEM;
+	n->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (n->stop < 0) {
+		int err = -errno;
+
+		free(n);
+		return err;
+	}
 	n->skep = skep;
-	n->listener = from->listener;
+	n->listener = opts->listener;
+	n->serving = opts->serving;
 	pthread_mutex_init(&n->turn, NULL);
-	if (from->mounts.pins >= 0 && !fstat(from->mounts.pins, &st))
+	if (opts->pins >= 0 && !fstat(opts->pins, &st))
 		n->bpffs = st.st_dev;
 	*out = n;
 	return 0;
@@ -81,6 +94,8 @@ void skep_notify_ports(struct skep_notify *n, struct skep_net_hook *const *ports
 
 void skep_notify_close(struct skep_notify *n)
 {
+	close(n->stop);
+	pthread_mutex_destroy(&n->turn);
 	free(n);
 }
 
@@ -390,22 +405,25 @@ static void answer(struct skep_notify *n, const struct seccomp_notif *req, long 
 	ioctl(n->listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
 }
 
-/* The next notification; false when no process is left that could send one. */
+/* The next notification; false when there will be none. */
 static bool next(struct skep_notify *n, struct seccomp_notif *req)
 {
 	for (;;) {
-		struct pollfd p = {.fd = n->listener, .events = POLLIN};
+		struct pollfd p[] = {{.fd = n->listener, .events = POLLIN},
+				     {.fd = n->stop, .events = POLLIN}};
 
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			return false;
-		if (p.revents & POLLIN) {
+		if (p[1].revents)
+			return false;
+		if (p[0].revents & POLLIN) {
 			memset(req, 0, sizeof(*req));
 			if (!ioctl(n->listener, SECCOMP_IOCTL_NOTIF_RECV, req))
 				return true;
 			/* ENOENT: its caller died. */
 			if (errno != ENOENT && errno != EINTR)
 				return false;
-		} else if (p.revents & (POLLHUP | POLLERR | POLLNVAL)) {
+		} else if (p[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
 			return false;
 		}
 	}
@@ -414,6 +432,8 @@ static bool next(struct skep_notify *n, struct seccomp_notif *req)
 static void *serve(void *arg)
 {
 	struct skep_notify *n = arg;
+	_Atomic uint64_t *mine =
+		n->serving ? &n->serving->ids[atomic_fetch_add(&n->threads, 1) % THREADS] : NULL;
 	struct seccomp_notif req;
 
 	for (;;) {
@@ -424,11 +444,17 @@ static void *serve(void *arg)
 		/* To wait together would leave all but one in a read that never ends. */
 		pthread_mutex_lock(&n->turn);
 		more = next(n, &req);
+		if (more && mine) {
+			atomic_store(&n->serving->last, req.id);
+			atomic_store(mine, req.id);
+		}
 		pthread_mutex_unlock(&n->turn);
 		if (!more)
 			return NULL;
 		ret = call(n, &req, &fd);
 		answer(n, &req, ret, fd);
+		if (mine)
+			atomic_store(mine, 0);
 	}
 }
 
@@ -443,4 +469,12 @@ int skep_notify_serve(struct skep_notify *n)
 	for (int i = 0; i < started; i++)
 		pthread_join(helpers[i], NULL);
 	return 0;
+}
+
+void skep_notify_stop(struct skep_notify *n)
+{
+	uint64_t one = 1;
+
+	/* Full: it is readable, which is all that matters. */
+	(void)!write(n->stop, &one, sizeof(one));
 }

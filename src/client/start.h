@@ -12,6 +12,7 @@
 struct skep_start_opts {
 	bool view; /* its own view of the kernel's files (mounts.h) */
 	bool jit; /* what that says of the instance */
+	const struct skep_mounts *shared; /* directories of its instance's, or NULL: new ones */
 };
 
 struct skep_start {
@@ -22,11 +23,15 @@ struct skep_start {
 	char pin_dir[32]; /* for skep_opts, if mounts.pins is there */
 	int sock; /* the command waits at its other end */
 };
+#define SKEP_START_NONE                                                                            \
+	((struct skep_start){.sock = -1, .listener = -1, .mounts = SKEP_MOUNTS_NONE})
 
 /* Starts argv (found in PATH), which waits. 0 or -errno. Its own failure to start
  * shows in its exit status, 127 or 126 as shells have it. */
 int skep_start(struct skep_start *s, const struct skep_start_opts *opts, char *const *argv,
 	       struct skep_error *err);
+/* A view alone, for clients that are to come. */
+int skep_start_view(struct skep_start *s, bool jit);
 /* Lets it run. */
 void skep_start_go(struct skep_start *s);
 /* Closes what is open; what still waits ends. */
