@@ -21,6 +21,7 @@ static const char help[] =
 	"  -p, --prog NAME       only this program\n"
 	"  -v, --log             show the verifier's log of refused programs\n"
 	"      --json            one JSON object instead of text\n"
+	"      --repeat N        load each program N times, and show the median of its times\n"
 	"      --btf FILE        against the types of another kernel: its "
 	"/sys/kernel/btf/vmlinux\n" SESSION_HELP "\n"
 	"Exit status: 0 all accepted, 1 one refused or a failure, 2 wrong usage.\n";
@@ -31,12 +32,15 @@ struct check {
 	struct notes notes;
 };
 
-enum { O_JSON = 256, O_BTF };
+enum { O_JSON = 256, O_BTF, O_REPEAT };
+
+#define MAX_REPEAT 100000
 
 static const struct option options[] = {
 	{"log", no_argument, NULL, 'v'},
 	{"json", no_argument, NULL, O_JSON},
 	{"btf", required_argument, NULL, O_BTF},
+	{"repeat", required_argument, NULL, O_REPEAT},
 	SESSION_OPTIONS,
 };
 
@@ -52,6 +56,12 @@ static int parse(struct check *c, int argc, char **argv)
 			break;
 		case O_JSON:
 			c->json = true;
+			break;
+		case O_REPEAT:
+			if (parse_number(optarg, 1, MAX_REPEAT, &c->s.repeat))
+				status = misuse(usage,
+						"--repeat takes a number from 1 to %d, not \"%s\"",
+						MAX_REPEAT, optarg);
 			break;
 		case O_BTF:
 			c->s.btf = optarg;

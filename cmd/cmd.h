@@ -76,6 +76,7 @@ struct session {
 	const char *prog; /* --prog: only this program */
 	const char *const *cflags;
 	bool kernel; /* --runtime kernel */
+	uint64_t repeat; /* how often each program is loaded, for its times; 0: once */
 	const char *btf; /* --btf: a file of the types to verify against */
 	uint32_t flags; /* SKEP_F_* */
 	void (*printk)(void *arg, const char *text, size_t len);

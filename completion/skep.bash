@@ -52,7 +52,7 @@ _skep()
 	if [ -z "$files" ]; then
 		case $cmd in
 		run) words="--capture --write --repeat --iface --bridge --for --map --json $common" ;;
-		check) words="--json --log --btf $common" ;;
+		check) words="--json --log --repeat --btf $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
 		serve) words="--list --json --interpret --unprivileged --no-view --port --help" ;;
 		trace) words="--pid --for --map --set --json --runtime --cc --help" ;;

@@ -59,6 +59,12 @@ static void types(void **state)
 	assert_non_null(strstr(r->out, "accepted"));
 	ran++;
 
+	r = skep_cmd("check --json --repeat 5 --btf %s %s", btf, prog);
+	assert_int_equal(r->status, 0);
+	assert_true(json_number(json_parse(r->out), "programs.0.ns") > 0);
+	r = skep_cmd("check --repeat 0 %s", prog);
+	assert_int_equal(r->status, 2);
+
 	r = skep_cmd("check --btf %s %s", prog, prog);
 	assert_int_equal(r->status, 1);
 	assert_non_null(strstr(r->err, "can't be taken as a kernel's types"));
