@@ -197,6 +197,10 @@ static int sane_offset(struct venv *env, const struct vreg *reg, const struct vr
 	char name[64];
 	int64_t val = (int64_t)reg->s.bits.value;
 
+	/* The usual case first: names take time. */
+	if (reg->s.smin < V_MAX_OFF && reg->s.smin > -V_MAX_OFF &&
+	    (v_is_scalar(reg) || (reg->off < V_MAX_OFF && reg->off > -V_MAX_OFF)))
+		return 0;
 	skep_v_type_name(named, name);
 	if (v_is_const(reg) && (val >= V_MAX_OFF || val <= -V_MAX_OFF))
 		return skep_v_refuse(env, EINVAL, W_UNBOUNDED, r,

@@ -7,7 +7,9 @@
  */
 #include "verifier/state.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What is still sought, per frame. */
@@ -19,12 +21,59 @@ struct want {
 
 #define ARGS 0x3eu
 
+/* Frames above the current one have ended: nothing of theirs is sought. */
 static bool none(const struct want *w)
 {
-	for (unsigned i = 0; i < V_FRAMES; i++)
+	for (unsigned i = 0; i <= w->frame; i++)
 		if (w->regs[i] || w->slots[i])
 			return false;
 	return true;
+}
+
+/* ---- What steps back touch ---- */
+
+#define ALWAYS 0x8000u /* whatever is sought */
+
+/* The registers that, if one of them is sought, make a step back over the instruction do something; the
+ * stack is a matter of the history. */
+static uint16_t touches(const struct venv *env, uint32_t idx)
+{
+	const struct bpf_insn *in = &env->insns[idx];
+	uint16_t dst = (uint16_t)(1u << in->dst_reg), src = (uint16_t)(1u << in->src_reg);
+	uint8_t op = BPF_OP(in->code);
+
+	if (env->aux[idx].flags & V_SECOND)
+		return 0;
+	switch (BPF_CLASS(in->code)) {
+	case BPF_ALU:
+	case BPF_ALU64:
+		return op == BPF_END || op == BPF_NEG ? 0 : dst;
+	case BPF_LDX:
+		return dst;
+	case BPF_ST:
+		return dst;
+	case BPF_STX:
+		/* Atomic ones may fetch into the source, or into R0. */
+		return BPF_MODE(in->code) == BPF_ATOMIC ? dst | src | 1 : dst;
+	case BPF_LD:
+		return BPF_MODE(in->code) == BPF_IMM ? dst : ALWAYS;
+	default:
+		if (op == BPF_CALL || op == BPF_EXIT)
+			return ALWAYS;
+		if (op == BPF_JA || op == BPF_JCOND || BPF_SRC(in->code) != BPF_X)
+			return 0;
+		return dst | src;
+	}
+}
+
+int skep_v_precise_prepare(struct venv *env)
+{
+	env->touches = malloc(env->n * sizeof(*env->touches));
+	if (!env->touches)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < env->n; i++)
+		env->touches[i] = touches(env, i);
+	return 0;
 }
 
 static bool verbose(const struct venv *env)
@@ -312,6 +361,12 @@ static int mark_state(struct venv *env, struct vstate *st, struct want *w, bool 
 	return 0;
 }
 
+/* Whether what was noted of the instruction says something of what is sought. */
+static bool concerns(const struct vhist *h, const struct want *w)
+{
+	return h->nlinked || (h->flags & V_HIST_STACK && w->slots[h->frame] >> h->slot & 1);
+}
+
 static bool is_entry_of_global(const struct vstate *st, const struct want *w)
 {
 	return st->curframe == 0 && st->frame[0]->subprog > 0 && st->frame[0]->callsite == V_MAIN &&
@@ -322,7 +377,7 @@ static int walk_back(struct venv *env, struct vstate *start, struct want *w, boo
 {
 	struct vstate *st = start;
 	int64_t after = -1, last = st->insn, first = st->first_insn;
-	bool skip = true;
+	bool skip = true, tell = verbose(env);
 	int err;
 
 	if (none(w))
@@ -342,19 +397,27 @@ static int walk_back(struct venv *env, struct vstate *start, struct want *w, boo
 			return 0;
 		}
 		for (int64_t i = last;;) {
-			const struct vhist *h =
-				nh && st->hist[nh - 1].idx == i ? &st->hist[nh - 1] : NULL;
+			const int64_t stop = nh ? (int64_t)st->hist[nh - 1].idx : first;
+			const uint16_t sought = w->regs[w->frame] | ALWAYS;
+			const struct vhist *h;
 
-			err = skip ? 0 : back(env, (uint32_t)i, after, h, w);
-			skip = false;
-			if (err == -V_ENOTSUPP) {
-				all_precise(env, start, changed);
-				return 0;
+			/* What has nothing to do with it: most instructions. */
+			for (; !skip && !tell && i > stop && !(env->touches[i] & sought); i--)
+				after = i;
+			h = nh && st->hist[nh - 1].idx == i ? &st->hist[nh - 1] : NULL;
+
+			if (!skip && (tell || env->touches[i] & sought || (h && concerns(h, w)))) {
+				err = back(env, (uint32_t)i, after, h, w);
+				if (err == -V_ENOTSUPP) {
+					all_precise(env, start, changed);
+					return 0;
+				}
+				if (err)
+					return err;
+				if (none(w))
+					return 0;
 			}
-			if (err)
-				return err;
-			if (none(w))
-				return 0;
+			skip = false;
 			after = i;
 			if (i == first && (!nh || (nh == 1 && st->hist[0].idx == i)))
 				break;

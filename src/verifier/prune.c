@@ -94,62 +94,83 @@ static bool reg_safe(struct venv *env, const struct vreg *o, const struct vreg *
 
 /* ---- Stack ---- */
 
+#define KINDS(kind) (0x0101010101010101ull * (kind))
+
+/* The kinds of a slot's bytes at once. */
+static uint64_t kinds(const struct vslot *s)
+{
+	uint64_t k;
+
+	memcpy(&k, s->kind, sizeof(k));
+	return k;
+}
+
 static const struct vreg *slot_scalar(const struct venv *env, const struct vslot *s,
 				      const struct vreg *unknown)
 {
-	unsigned misc = 0;
+	uint64_t k = kinds(s);
 
-	for (unsigned k = 0; k < 8; k++) {
-		if (s->kind[k] == V_MISC || (s->kind[k] == V_INVALID && env->priv))
-			misc++;
-	}
-	if (misc == 8)
+	if (env->priv ? !(k & ~KINDS(V_MISC)) : k == KINDS(V_MISC))
 		return unknown;
 	if (s->kind[0] == V_SPILL && s->kind[7] == V_SPILL && v_is_scalar(&s->reg))
 		return &s->reg;
 	return NULL;
 }
 
+/* Byte by byte: slots that hold pieces of several things. */
+static bool bytes_safe(struct venv *env, const struct vslot *so, const struct vslot *sc,
+		       bool precise, enum exactness ex)
+{
+	const struct vreg *ro, *rc;
+	struct vreg unknown;
+
+	skep_v_reg_unknown(&unknown);
+	/* Data that is no register is any number. */
+	ro = slot_scalar(env, so, &unknown);
+	rc = slot_scalar(env, sc, &unknown);
+	for (unsigned k = 0; k < 8; k++) {
+		if (so->kind[k] == V_INVALID || (so->kind[k] == V_MISC && env->priv))
+			continue;
+		if (ro && rc)
+			return reg_safe(env, ro, rc, precise, ex);
+		if (so->kind[k] == V_MISC && sc->kind[k] == V_ZERO)
+			continue;
+		if (so->kind[k] != sc->kind[k])
+			return false;
+		if (k == 7 && so->kind[k] == V_DYNPTR_SLOT &&
+		    (so->reg.dyn != sc->reg.dyn || !same_id(env, so->reg.ref, sc->reg.ref)))
+			return false;
+		if (k == 7 && so->kind[k] == V_SPILL &&
+		    !reg_safe(env, &so->reg, &sc->reg, precise, ex))
+			return false;
+	}
+	return true;
+}
+
 static bool stack_safe(struct venv *env, const struct vstate *old, const struct vframe *o,
 		       const struct vframe *c, uint32_t frame, enum exactness ex)
 {
 	uint32_t n = o->stack ? o->stack->n : 0, cn = c->stack ? c->stack->n : 0;
-	struct vreg unknown;
+	const uint64_t any =
+		env->priv ? KINDS(V_MISC) : 0; /* bytes that nobody reads, or reads as any number */
 
-	skep_v_reg_unknown(&unknown);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct vslot *so = &o->stack->slot[i],
 				   *sc = i < cn ? &c->stack->slot[i] : NULL;
 		bool precise = old->pslot[frame] >> i & 1;
+		uint64_t ko = kinds(so);
 
-		for (unsigned k = 0; k < 8; k++) {
-			const struct vreg *ro, *rc;
-
-			if (ex == EXACT && (!sc || so->kind[k] != sc->kind[k]))
-				return false;
-			if (so->kind[k] == V_INVALID || (so->kind[k] == V_MISC && env->priv))
-				continue;
-			if (!sc)
-				return false;
-			/* Data that is no register is any number. */
-			ro = slot_scalar(env, so, &unknown);
-			rc = slot_scalar(env, sc, &unknown);
-			if (ro && rc) {
-				if (!reg_safe(env, ro, rc, precise, ex))
-					return false;
-				break;
-			}
-			if (so->kind[k] == V_MISC && sc->kind[k] == V_ZERO)
-				continue;
-			if (so->kind[k] != sc->kind[k])
-				return false;
-			if (k == 7 && so->kind[k] == V_DYNPTR_SLOT &&
-			    (so->reg.dyn != sc->reg.dyn || !same_id(env, so->reg.ref, sc->reg.ref)))
-				return false;
-			if (k == 7 && so->kind[k] == V_SPILL &&
-			    !reg_safe(env, &so->reg, &sc->reg, precise, ex))
-				return false;
-		}
+		if (ex == EXACT && (!sc || ko != kinds(sc)))
+			return false;
+		if (!(ko & ~any))
+			continue;
+		if (!sc)
+			return false;
+		/* A register in both is the usual case. */
+		if (ko == KINDS(V_SPILL) && kinds(sc) == KINDS(V_SPILL)
+			    ? !reg_safe(env, &so->reg, &sc->reg, precise, ex)
+			    : !bytes_safe(env, so, sc, precise, ex))
+			return false;
 	}
 	return true;
 }
@@ -196,10 +217,12 @@ static bool states_equal(struct venv *env, const struct vstate *o, const struct 
 
 		if (fo->cb_depth > fc->cb_depth)
 			return false;
-		for (uint32_t r = 0; r < V_REGS; r++)
-			if (live & 1u << r &&
-			    !reg_safe(env, &fo->reg[r], &fc->reg[r], o->preg[i] >> r & 1, ex))
+		for (; live; live &= live - 1) {
+			unsigned r = (unsigned)__builtin_ctz(live);
+
+			if (!reg_safe(env, &fo->reg[r], &fc->reg[r], o->preg[i] >> r & 1, ex))
 				return false;
+		}
 		if (!stack_safe(env, o, fo, fc, i, ex))
 			return false;
 	}

@@ -23,12 +23,20 @@ struct vnode {
 	struct vnode *parent, *child, *sibling;
 	int32_t callsite;
 	uint32_t sub, depth;
-	bool dirty;
+	uint32_t dirty; /* nothing at or behind this instruction changed since all was settled */
 	uint8_t *visited; /* per instruction: its writes are known */
-	struct vmasks *frame[V_FRAMES]; /* per frame, per instruction; NULL: never touched */
+	struct vmasks
+		*frame[V_FRAMES]; /* per frame, per instruction and one more; NULL: never touched */
+};
+
+/* What follows an instruction in its function; the function's end, where nothing lives, stands for nothing. */
+struct vflow {
+	uint32_t to[2];
 };
 
 struct vlive {
+	struct vflow *flow; /* by instruction */
+	bool *loops; /* by subprogram: something follows that stands before */
 	struct vnode *root;
 	struct vnode *now; /* of the instruction being walked */
 	uint64_t written[V_FRAMES];
@@ -75,8 +83,25 @@ static void node_free(struct vnode *n)
 
 int skep_v_live_init(struct venv *env)
 {
-	env->live = calloc(1, sizeof(*env->live));
-	return env->live ? 0 : -ENOMEM;
+	struct vlive *l = calloc(1, sizeof(*l));
+
+	env->live = l;
+	if (!l)
+		return -ENOMEM;
+	l->flow = malloc(env->n * sizeof(*l->flow));
+	l->loops = calloc(env->nsubs, sizeof(*l->loops));
+	if (!l->flow || !l->loops)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < env->n; i++) {
+		uint32_t s = env->aux[i].subprog, succ[2];
+		unsigned k = skep_v_succ(env, i, succ);
+
+		for (unsigned j = 0; j < 2; j++) {
+			l->flow[i].to[j] = j < k ? succ[j] : env->subs[s].end;
+			l->loops[s] |= j < k && succ[j] <= i;
+		}
+	}
+	return 0;
 }
 
 void skep_v_live_free(struct venv *env)
@@ -84,6 +109,8 @@ void skep_v_live_free(struct venv *env)
 	if (!env->live)
 		return;
 	node_free(env->live->root);
+	free(env->live->flow);
+	free(env->live->loops);
 	free(env->live);
 	env->live = NULL;
 }
@@ -137,8 +164,14 @@ static struct vnode *now(struct venv *env)
 static struct vmasks *masks(struct venv *env, struct vnode *n, uint32_t frame)
 {
 	if (!n->frame[frame])
-		n->frame[frame] = calloc(length(env, n), sizeof(struct vmasks));
+		n->frame[frame] = calloc(length(env, n) + 1, sizeof(struct vmasks));
 	return n->frame[frame];
+}
+
+static void changed_at(struct vnode *n, uint32_t at)
+{
+	if (n->dirty <= at)
+		n->dirty = at + 1;
 }
 
 static int add_read(struct venv *env, struct vnode *n, uint32_t insn, uint32_t frame,
@@ -148,10 +181,11 @@ static int add_read(struct venv *env, struct vnode *n, uint32_t insn, uint32_t f
 
 	if (!m)
 		return -ENOMEM;
-	m += insn - env->subs[n->sub].start;
+	insn -= env->subs[n->sub].start;
+	m += insn;
 	if (slots & ~m->read) {
 		m->read |= slots;
-		n->dirty = true;
+		changed_at(n, insn);
 	}
 	return 0;
 }
@@ -210,7 +244,7 @@ int skep_v_live_commit(struct venv *env, const struct vstate *st, uint32_t insn)
 			m->write = w;
 		} else if (m->write & ~w) {
 			m->write &= w;
-			n->dirty = true;
+			changed_at(n, at);
 		}
 	}
 	n->visited[at] = 1;
@@ -222,38 +256,42 @@ int skep_v_live_commit(struct venv *env, const struct vstate *st, uint32_t insn)
 static uint64_t after(const struct venv *env, const struct vnode *n, const struct vmasks *m,
 		      uint32_t insn)
 {
-	uint32_t succ[2], start = env->subs[n->sub].start;
-	unsigned k = skep_v_succ(env, insn, succ);
-	uint64_t out = 0;
+	const struct vflow *f = &env->live->flow[insn];
+	uint32_t start = env->subs[n->sub].start;
 
-	while (k--)
-		out |= m[succ[k] - start].live;
-	return out;
+	return m[f->to[0] - start].live | m[f->to[1] - start].live;
+}
+
+/* Backwards from instruction `from` on: whether anything changed. */
+static bool flow_back(const struct venv *env, const struct vnode *n, struct vmasks *m,
+		      uint32_t from)
+{
+	uint32_t start = env->subs[n->sub].start;
+	bool changed = false;
+
+	for (uint32_t i = from; i-- > 0;) {
+		uint64_t live = m[i].read | (after(env, n, m, start + i) & ~m[i].write);
+
+		if (live & ~m[i].live) {
+			m[i].live |= live;
+			changed = true;
+		}
+	}
+	return changed;
 }
 
 static int settle(struct venv *env, struct vnode *n)
 {
-	uint32_t start = env->subs[n->sub].start, len = length(env, n);
+	uint32_t from = n->dirty, len = length(env, n);
 
-	n->dirty = false;
+	n->dirty = 0;
 	for (uint32_t f = 0; f <= n->depth; f++) {
 		struct vmasks *m = n->frame[f];
-		bool changed = m != NULL;
 
-		while (changed) {
-			changed = false;
-			for (uint32_t i = len; i-- > 0;) {
-				uint64_t live;
-
-				if (env->aux[start + i].flags & V_SECOND)
-					continue;
-				live = m[i].read | (after(env, n, m, start + i) & ~m[i].write);
-				if (live & ~m[i].live) {
-					m[i].live |= live;
-					changed = true;
-				}
-			}
-		}
+		/* Without a loop once is enough. */
+		if (m && flow_back(env, n, m, from) && env->live->loops[n->sub])
+			while (flow_back(env, n, m, len))
+				;
 		/* What a function reads of its callers' slots, its call reads. */
 		if (m && f < n->depth && m[0].live) {
 			int err = add_read(env, n->parent, (uint32_t)n->callsite, f, m[0].live);

@@ -9,18 +9,21 @@
 
 static const uint32_t stack_caps[4] = {4, 16, 32, V_SLOTS};
 
-/* The next object of a list of slabs; zeroed when it is new. */
+#define SLAB_BYTES (256u << 10)
+
+/* The next object of a list of slabs; what it holds is anything. */
 static void *slab_take(struct vslab **list, size_t size)
 {
 	struct vslab *s = *list;
 
 	if (!s || s->used == s->cap) {
 		/* Small programs stay small; large ones ask rarely. */
-		uint32_t cap = s ? (s->cap < 256 ? s->cap * 2 : s->cap) : 8;
+		uint32_t cap = s ? (s->cap * size < SLAB_BYTES ? s->cap * 2 : s->cap) : 8;
 
-		s = calloc(1, sizeof(*s) + cap * size);
+		s = malloc(sizeof(*s) + cap * size);
 		if (!s)
 			return NULL;
+		s->used = 0;
 		s->cap = cap;
 		s->size = (uint32_t)size;
 		s->next = *list;

@@ -316,6 +316,7 @@ struct venv {
 	uint32_t n;
 	bool priv; /* pointers may be printed, loops, uninitialised stack */
 	struct vinsn *aux;
+	uint16_t *touches; /* by instruction: for precise.c */
 	struct skep_aux *out;
 	struct vsubprog *subs;
 	uint32_t nsubs, cap_subs;
@@ -514,6 +515,8 @@ int skep_v_visited(struct venv *env, uint32_t insn);
 void skep_v_branch_done(struct venv *env, struct vstate *st);
 
 /* ---- precise.c ---- */
+/* Once all instructions are resolved, before the first of those below: 0 or -ENOMEM. */
+int skep_v_precise_prepare(struct venv *env);
 int skep_v_precise(struct venv *env, int reg);
 int skep_v_precise_stack(struct venv *env, uint32_t frame, uint32_t spi);
 /* What must be precise in old must be so in st, which old stands for. *changed may be NULL. */

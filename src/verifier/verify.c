@@ -306,6 +306,8 @@ static int run_phases(struct venv *env)
 	if (!err && !env->watch)
 		skep_v_fastcall_find(env);
 	if (!err)
+		err = skep_v_precise_prepare(env);
+	if (!err)
 		err = walk_from(env, 0);
 	if (!err)
 		err = walk_globals(env);
@@ -400,6 +402,7 @@ int skep_verify(struct skep_prog *prog, const struct skep_verify_in *in,
 	free(env->maps);
 	free(env->subs);
 	free(env->explored);
+	free(env->touches);
 	free(env->out);
 	free(env->aux);
 	free(env);
