@@ -380,11 +380,12 @@ static int compile(struct skep_prog *prog)
 	return err;
 }
 
-/* Who jumps through an array and what it jumps to are of one kind. */
-static int check_tail_calls(struct skep_prog *prog)
+/* Who sends or jumps through a map and what runs there are of one kind. */
+static int check_owners(struct skep_prog *prog)
 {
 	for (uint32_t i = 0; i < prog->nmaps; i++)
-		if (!skep_map_prog_compatible(prog->maps[i], prog))
+		if (skep_map_holds_progs(prog->maps[i]) &&
+		    !skep_map_prog_compatible(prog->maps[i], prog))
 			return -EINVAL;
 	return 0;
 }
@@ -429,7 +430,7 @@ long skep_cmd_prog_load(struct skep_call *c)
 	if (!err)
 		err = compile(l.prog);
 	if (!err)
-		err = check_tail_calls(l.prog);
+		err = check_owners(l.prog);
 	if (!err)
 		err = skep_object_add(c->skep, &l.prog->obj, SKEP_KIND_PROG, -1);
 	for (uint32_t i = 0; i < l.nbound; i++)

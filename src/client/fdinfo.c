@@ -46,9 +46,9 @@ static void say_map(FILE *f, const struct skep_object *obj)
 		map->type, map->key_size, map->value_size, map->max_entries,
 		map->flags & ~(uint32_t)(BPF_F_RDONLY | BPF_F_WRONLY), map->extra, bytes,
 		map->obj.id, (unsigned)atomic_load(&map->frozen));
-	if (map->owner_type)
-		fprintf(f, "owner_prog_type:\t%u\nowner_jited:\t%u\n", map->owner_type,
-			(unsigned)map->owner_jited);
+	if (map->owner.type)
+		fprintf(f, "owner_prog_type:\t%u\nowner_jited:\t%u\n", map->owner.type,
+			(unsigned)map->owner.jited);
 }
 
 static void say_tag(FILE *f, const struct skep_prog *prog)

@@ -97,7 +97,7 @@ static int cpumap_sys_update(struct skep_map *map, const void *key, const void *
 {
 	struct skep_object *obj = NULL;
 	uint32_t i = key_index(key);
-	int in[2] = {0, 0}, err;
+	int in[2] = {0, 0};
 
 	memcpy(in, value, map->value_size);
 	if (flags > BPF_EXIST)
@@ -117,13 +117,14 @@ static int cpumap_sys_update(struct skep_map *map, const void *key, const void *
 	if (in[1] > 0) {
 		const struct skep_prog *prog;
 
-		err = skep_object_get(map->obj.skep, in[1], SKEP_KIND_PROG, &obj);
-		if (err)
-			return err;
+		/* As the kernel: an entry that can't have its program is one that can't be made. */
+		if (skep_object_get(map->obj.skep, in[1], SKEP_KIND_PROG, &obj))
+			return -ENOMEM;
 		prog = (const struct skep_prog *)obj;
-		if (prog->type != BPF_PROG_TYPE_XDP || prog->attach_type != BPF_XDP_CPUMAP) {
+		if (prog->type != BPF_PROG_TYPE_XDP || prog->attach_type != BPF_XDP_CPUMAP ||
+		    !skep_map_prog_compatible(map, prog)) {
 			skep_object_put(obj);
-			return -EINVAL;
+			return -ENOMEM;
 		}
 	}
 	set(map, i, (uint32_t)in[0], (struct skep_prog *)obj);

@@ -139,6 +139,7 @@ static int resolve(struct skep_map *map, const void *value, union value *out,
 		   struct skep_prog **prog)
 {
 	struct skep_object *obj;
+	struct skep_prog *p;
 	char name[IF_NAMESIZE];
 	int32_t fd = -1;
 
@@ -155,11 +156,13 @@ static int resolve(struct skep_map *map, const void *value, union value *out,
 		return 0;
 	if (skep_object_get(map->obj.skep, fd, SKEP_KIND_PROG, &obj))
 		return -EINVAL;
-	*prog = (struct skep_prog *)obj;
-	if ((*prog)->type != BPF_PROG_TYPE_XDP || (*prog)->attach_type != BPF_XDP_DEVMAP) {
+	p = (struct skep_prog *)obj;
+	if (p->type != BPF_PROG_TYPE_XDP || p->attach_type != BPF_XDP_DEVMAP ||
+	    !skep_map_prog_compatible(map, p)) {
 		skep_object_put(obj);
 		return -EINVAL;
 	}
+	*prog = p;
 	out->prog_id = obj->id;
 	return 0;
 }

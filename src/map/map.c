@@ -174,6 +174,7 @@ int skep_map_create(struct skep *skep, const union bpf_attr *attr, struct skep_b
 	map = calloc(1, sizeof(*map));
 	if (!map)
 		return -ENOMEM;
+	pthread_mutex_init(&map->owner_lock, NULL);
 	map->ops = skep_map_types[attr->map_type];
 	map->obj.skep = skep;
 	map->obj.destroy = map_destroy;

@@ -140,6 +140,13 @@ enum {
 extern const struct skep_map_ops *const skep_map_types[];
 extern const uint32_t skep_nmap_types;
 
+/* What programs that meet in a map have in common; type 0: there was none yet. */
+struct skep_map_owner {
+	uint32_t type, attach_type;
+	bool jited, xdp_frags, jumps;
+	uint32_t storage[2]; /* ids of the cgroup storages that it uses, or 0 */
+};
+
 struct skep_map {
 	struct skep_object obj;
 	const struct skep_map_ops *ops;
@@ -154,8 +161,8 @@ struct skep_map {
 	_Atomic uint64_t writes; /* syscall writers under way, for freeze */
 	struct skep_seg data, ctl;
 	struct skep_map *inner; /* map-in-map: the template (sizes only), owned */
-	uint32_t owner_type; /* prog array: type of its programs, or 0 */
-	bool owner_jited;
+	pthread_mutex_t owner_lock;
+	struct skep_map_owner owner; /* the kind of its programs, once there was one */
 	uint32_t cpus; /* = skep->cpus, for per-CPU layouts */
 	uint32_t index_mask; /* arrays: as the kernel rounds, for the JIT */
 	bool exclusive; /* only for the program with this digest */
@@ -195,7 +202,9 @@ void skep_map_show(struct skep_map *map);
 /* For the types' create: a new segment, or the next one of those that are attached. */
 int skep_map_seg(struct skep_map *map, struct skep_seg *seg, const char *name, size_t size);
 
-/* Whether prog may use this prog array or be stored in it. The first program decides. */
+/* Whether programs that use the map must go with those that it holds (owner.c). */
+bool skep_map_holds_progs(const struct skep_map *map);
+/* Whether prog may be among the programs of this map. The first one decides. */
 bool skep_map_prog_compatible(struct skep_map *map, const struct skep_prog *prog);
 
 /* Bytes that bpf(2) moves for one value: for per-CPU maps those of all CPUs. */

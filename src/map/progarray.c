@@ -3,9 +3,6 @@
  * Prog arrays. The data segment holds ids of programs; which program an id is, only
  * this process's private table says, and the program it names is held. An id that
  * does not match the table (written by somebody else) is an empty slot.
- *
- * All programs of an array, and those that jump through it, are of one kind: the
- * first one decides.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,10 +11,7 @@
 #include "map/types.h"
 
 struct prog_array {
-	pthread_mutex_t lock; /* owner, and the order of updates */
-	bool owned;
-	uint32_t attach_type;
-	bool frags, sleepable;
+	pthread_mutex_t lock; /* the order of updates */
 	struct skep_prog *_Atomic slot[];
 };
 
@@ -122,44 +116,6 @@ bool skep_prog_array_inline(const struct skep_map *map, struct skep_prog_array_i
 		.max_entries = map->max_entries,
 	};
 	return true;
-}
-
-/* Types for which the attach type changes what a program may do. */
-static bool attach_type_counts(uint32_t type)
-{
-	switch (type) {
-	case BPF_PROG_TYPE_CGROUP_SOCK:
-	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
-	case BPF_PROG_TYPE_CGROUP_SOCKOPT:
-	case BPF_PROG_TYPE_STRUCT_OPS:
-	case BPF_PROG_TYPE_LSM:
-	case BPF_PROG_TYPE_TRACING:
-		return true;
-	}
-	return false;
-}
-
-bool skep_map_prog_compatible(struct skep_map *map, const struct skep_prog *prog)
-{
-	bool jited = prog->code.entry, ok;
-	struct prog_array *pa = map->priv;
-
-	if (map->type != BPF_MAP_TYPE_PROG_ARRAY)
-		return true;
-	pthread_mutex_lock(&pa->lock);
-	if (!pa->owned) {
-		pa->owned = true;
-		pa->attach_type = prog->attach_type;
-		pa->frags = prog->xdp_frags;
-		pa->sleepable = prog->sleepable;
-		map->owner_type = prog->type;
-		map->owner_jited = jited;
-	}
-	ok = map->owner_type == prog->type && map->owner_jited == jited &&
-	     pa->frags == prog->xdp_frags && pa->sleepable == prog->sleepable &&
-	     (!attach_type_counts(prog->type) || pa->attach_type == prog->attach_type);
-	pthread_mutex_unlock(&pa->lock);
-	return ok;
 }
 
 static uint32_t key_index(const void *key)
