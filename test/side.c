@@ -2,9 +2,11 @@
 #include "prog/type.h"
 #include "side.h"
 
+#include <fcntl.h>
 #include <linux/btf.h>
 #include <unistd.h>
 
+#include "btf/btf.h"
 #include "kernel.h"
 
 long side_bpf(struct side *s, int cmd, union bpf_attr *attr)
@@ -66,6 +68,40 @@ static long load(struct side *s, union bpf_attr *attr, int *out)
 	return 0;
 }
 
+/* A function of the running kernel, by its BTF. */
+static uint32_t kernel_func(const char *name)
+{
+	static struct skep_btf *btf;
+	static uint8_t raw[16 << 20];
+	int fd = btf ? -1 : open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n;
+
+	while (fd >= 0 && (n = read(fd, raw + len, sizeof(raw) - len)) > 0)
+		len += (size_t)n;
+	if (fd >= 0)
+		close(fd);
+	if (!btf && skep_btf_parse(raw, (uint32_t)len, NULL, &btf))
+		return 0;
+	int64_t id = skep_btf_find(btf, name, BTF_KIND_FUNC);
+	return id > 0 ? (uint32_t)id : 0;
+}
+
+uint32_t side_target(struct side *s, uint32_t type)
+{
+	static const char func[] = "bpf_iter_bpf_map";
+	const struct skep_btf *btf;
+
+	if (type != BPF_PROG_TYPE_TRACING)
+		return 0;
+	if (!s->skep)
+		return kernel_func(func);
+	if (skep_btf_presented(s->skep, &btf))
+		return 0;
+	int64_t id = skep_btf_find(btf, func, BTF_KIND_FUNC);
+	return id > 0 ? (uint32_t)id : 0;
+}
+
 /* The first attach type that fits. */
 static uint32_t side_attach(uint32_t type)
 {
@@ -84,7 +120,8 @@ long side_load(struct side *s, uint32_t type, const struct bpf_insn *insns, uint
 			       .insns = (uintptr_t)insns,
 			       .insn_cnt = n,
 			       .license = (uintptr_t)license,
-			       .expected_attach_type = side_attach(type)};
+			       .expected_attach_type = side_attach(type),
+			       .attach_btf_id = side_target(s, type)};
 
 	return load(s, &attr, fd);
 }

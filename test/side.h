@@ -19,6 +19,8 @@ struct side {
 /* bpf(2): a result or -errno. */
 long side_bpf(struct side *s, int cmd, union bpf_attr *attr);
 int side_map(struct side *s, uint32_t type, uint32_t key, uint32_t value, uint32_t n);
+/* What a program of the type is attached to when it is loaded: attach_btf_id, or 0. */
+uint32_t side_target(struct side *s, uint32_t type);
 /* A frozen array of one element that programs can only read: for constants. */
 int side_const(struct side *s, const void *value, uint32_t size);
 /* Loads a program; 0 or -errno. The descriptor is closed again unless fd takes it. */

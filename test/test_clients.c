@@ -151,6 +151,16 @@ static void test_probe(void **state)
 	print_message("ran: clients_probe 1\n");
 }
 
+static void test_iters(void **state)
+{
+	char line[3 * PATH_MAX];
+
+	NEEDS(!geteuid(), "root");
+	snprintf(line, sizeof(line), "%s/" HERE "/iters %s/bpf/" HERE "/bpf/iters.bpf.o", build,
+		 build);
+	twin("iters", 3100, "", line);
+}
+
 /* A skeleton made by bpftool on an instance, and a program built from it. */
 static void test_skeleton(void **state)
 {
@@ -258,10 +268,10 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bpftool),  cmocka_unit_test(test_probe),
-		cmocka_unit_test(test_skeleton), cmocka_unit_test(test_static),
-		cmocka_unit_test(test_go),       cmocka_unit_test(test_bcc),
-		cmocka_unit_test(test_bpftrace),
+		cmocka_unit_test(test_bpftool), cmocka_unit_test(test_probe),
+		cmocka_unit_test(test_iters),   cmocka_unit_test(test_skeleton),
+		cmocka_unit_test(test_static),  cmocka_unit_test(test_go),
+		cmocka_unit_test(test_bcc),     cmocka_unit_test(test_bpftrace),
 	};
 	char *slash;
 

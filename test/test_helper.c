@@ -72,7 +72,8 @@ static bool two_shapes(uint32_t id, uint32_t type)
 	uint64_t ours_too = skep_helpers[id].progs;
 
 	return (id == BPF_FUNC_get_cgroup_classid || id == BPF_FUNC_xdp_get_buff_len ||
-		id == BPF_FUNC_get_socket_cookie || id == BPF_FUNC_sk_storage_get) &&
+		id == BPF_FUNC_get_socket_cookie || id == BPF_FUNC_sk_storage_get ||
+		id == BPF_FUNC_sk_storage_delete) &&
 	       !(ours_too & 1ull << type);
 }
 

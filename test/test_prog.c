@@ -15,9 +15,12 @@
 
 #include "bpf/instance.h"
 #include "prog/type.h"
+#include "bpf/iter.h"
 #include "side.h"
 
 static const uint8_t size_bits[] = {[1] = BPF_B, [2] = BPF_H, [4] = BPF_W, [8] = BPF_DW};
+
+static struct side the_kernel;
 
 /* Whether the kernel loads the program: 1, or 0, or -1 if bpf(2) is not permitted. */
 static int loads(uint32_t type, uint32_t attach, const struct bpf_insn *insns, uint32_t n)
@@ -31,6 +34,7 @@ static int loads(uint32_t type, uint32_t attach, const struct bpf_insn *insns, u
 	attr.insn_cnt = n;
 	attr.license = (uintptr_t) "GPL";
 	attr.expected_attach_type = attach;
+	attr.attach_btf_id = side_target(&the_kernel, type);
 	if (type == BPF_PROG_TYPE_SYSCALL)
 		attr.prog_flags = BPF_F_SLEEPABLE;
 	fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr));
@@ -104,6 +108,8 @@ static void test_context_accesses(void **state)
 	for (uint32_t type = 0; type < skep_nprog_types; type++) {
 		struct skep_prog prog = {.type = type, .ops = &skep_prog_types[type]};
 
+		if (type == BPF_PROG_TYPE_TRACING)
+			prog.iter = &skep_iter_maps; /* what loads() attaches it to */
 		/* netfilter's fields lead to structures that an instance doesn't have. */
 		if (!prog.ops->name || type == BPF_PROG_TYPE_NETFILTER)
 			continue;
@@ -231,6 +237,9 @@ static void test_attach_types(void **state)
 
 		for (uint32_t attach = 0; ops->name && attach < 2000;
 		     attach += attach < 80 ? 1 : 960) {
+			/* The others of tracing take functions of a kernel, which skep has not. */
+			if (type == BPF_PROG_TYPE_TRACING && attach != BPF_TRACE_ITER)
+				continue;
 			if (returns(type, attach, 1) != !ops->check_attach(attach))
 				fail_msg("%s: expected attach type %u", ops->name, attach);
 			cases++;

@@ -124,10 +124,14 @@ static bool one_of(const char *s, const char *const *list)
 /* Structures of the interface: every member, on both sides. */
 static void test_structs(void **state)
 {
-	static const char *const internal[] = {"bpf_map", "bpf_prog", "bpf_prog_aux", "bpf_link",
-					       "xdp_buff", "xdp_rxq_info", "xdp_txq_info",
-					       /* not in the kernel's BTF */
-					       "xdp_sock", NULL};
+	static const char *const internal[] = {
+		"bpf_map", "bpf_map_ops", "bpf_array", "bpf_htab", "bpf_queue_stack",
+		"bpf_ringbuf_map", "bpf_stack_map", "bpf_dtab", "bpf_cpu_map", "bpf_stab",
+		"bpf_shtab", "bpf_local_storage_map", "bpf_bloom_filter", "bpf_cgroup_storage_map",
+		"bpf_struct_ops_map", "bpf_arena", "bpf_key", "bpf_prog", "bpf_prog_aux",
+		"bpf_link", "xdp_buff", "xdp_rxq_info", "xdp_txq_info",
+		/* not in the kernel's BTF */
+		"xdp_sock", NULL};
 	static const char *const packets[] = {"ethhdr",
 					      "vlan_hdr",
 					      "vlan_ethhdr",

@@ -91,6 +91,7 @@ int skep_attach_check(const struct skep_prog *prog, uint32_t type)
 	case BPF_PROG_TYPE_CGROUP_SOCK_ADDR:
 	case BPF_PROG_TYPE_CGROUP_SOCKOPT:
 	case BPF_PROG_TYPE_SK_LOOKUP:
+	case BPF_PROG_TYPE_TRACING:
 		return type == prog->attach_type ? 0 : -EINVAL;
 	case BPF_PROG_TYPE_PERF_EVENT:
 	case BPF_PROG_TYPE_TRACEPOINT:

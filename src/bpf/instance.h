@@ -173,6 +173,7 @@ void skep_objects_free(struct skep *skep);
 /* ---- Programs ---- */
 
 struct skep_prog_type;
+struct skep_iter_target;
 struct skep_map;
 
 struct skep_prog_stats { /* per CPU slot, cache-line sized */
@@ -200,6 +201,9 @@ struct skep_prog {
 	struct bpf_line_info *line_info; /* insn_off in xlated numbers */
 	uint32_t nline_info;
 	uint32_t attach_btf_id;
+	const struct skep_iter_target *iter; /* of iterators, else NULL */
+	/* Iterators of elements: bytes of keys and values that the program touches. */
+	uint32_t max_rdonly, max_rdwr;
 	uint8_t digest[32]; /* SHA-256 of the instructions, maps left out */
 	struct bpf_insn *orig_insns; /* as loaded, for the explanation and checks */
 	uint32_t norig;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bpf/attach.h"
+#include "bpf/iter.h"
 #include "bpf/link_cmd.h"
 #include "os/caller.h"
 
@@ -64,7 +65,9 @@ long skep_cmd_link_create(struct skep_call *c)
 		ifindex = a->link_create.target_ifindex;
 	if (!ret) {
 		uint64_t cookie = type == BPF_PERF_EVENT ? a->link_create.perf_event.bpf_cookie : 0;
-		if (skep_link_hook(c->skep, type, ifindex, &hook, &arg))
+		if (prog->iter)
+			ret = skep_iter_link(c, prog);
+		else if (skep_link_hook(c->skep, type, ifindex, &hook, &arg))
 			ret = skep_link_make(c, prog, type, ifindex, hook, arg, cookie);
 		else
 			ret = create_without_hook(prog, a);
@@ -151,14 +154,16 @@ long skep_cmd_link_detach(struct skep_call *c)
 long skep_cmd_iter_create(struct skep_call *c)
 {
 	struct skep_link *link;
+	long ret;
 
 	if (c->attr.iter_create.flags)
 		return -EINVAL;
 	int err = get_link(c, c->attr.iter_create.link_fd, &link);
 	if (err)
 		return err;
+	ret = link->type == BPF_LINK_TYPE_ITER ? skep_iter_text(c, link) : -EINVAL;
 	skep_object_put(&link->obj);
-	return -EINVAL; /* no link here is an iterator */
+	return ret;
 }
 
 /* ---- TASK_FD_QUERY ---- */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bpf/call.h"
+#include "bpf/iter.h"
 #include "bpf/log.h"
 #include "bpf/prog.h"
 #include "bpf/sha256.h"
@@ -87,7 +88,8 @@ static bool needs_net_admin(uint32_t type)
 	return type != BPF_PROG_TYPE_SOCKET_FILTER && type != BPF_PROG_TYPE_CGROUP_SKB;
 }
 
-/* Programs and types that attach_prog_fd, attach_btf_id name: no type here takes them. */
+/* Programs and types that attach_prog_fd, attach_btf_id name: iterators take a function of the kernel's,
+ * others nothing. */
 static int check_attach_target(struct skep_call *c)
 {
 	const union bpf_attr *a = &c->attr;
@@ -104,6 +106,8 @@ static int check_attach_target(struct skep_call *c)
 		}
 		return -EINVAL;
 	}
+	if (a->prog_type == BPF_PROG_TYPE_TRACING)
+		return a->attach_btf_id && a->attach_btf_id <= BTF_MAX_TYPE_ID ? 0 : -EINVAL;
 	return a->attach_btf_id ? -EINVAL : 0;
 }
 
@@ -298,6 +302,8 @@ static int check_sleepable(struct load *l)
 {
 	const char *text = NULL;
 
+	if (l->prog->type == BPF_PROG_TYPE_TRACING)
+		return 0;
 	if (l->prog->type == BPF_PROG_TYPE_SYSCALL && !l->prog->sleepable)
 		text = "Syscall programs can only be sleepable\n";
 	else if (l->prog->sleepable && l->prog->type != BPF_PROG_TYPE_SYSCALL &&
@@ -308,6 +314,30 @@ static int check_sleepable(struct load *l)
 		return 0;
 	skep_log_printf(&l->log, "%s", text);
 	return -EINVAL;
+}
+
+/* The function that an iterator is attached to. */
+static int find_target(struct load *l)
+{
+	const struct skep_btf *btf;
+	const struct btf_type *t;
+	uint32_t id = l->prog->attach_btf_id;
+
+	if (l->prog->type != BPF_PROG_TYPE_TRACING)
+		return 0;
+	int err = skep_btf_presented(l->c->skep, &btf);
+	if (err)
+		return err;
+	t = skep_btf_type(btf, id);
+	if (!t)
+		skep_log_printf(&l->log, "attach_btf_id %u is invalid\n", id);
+	else if (!*skep_btf_name(btf, id))
+		skep_log_printf(&l->log, "attach_btf_id %u doesn't have a name\n", id);
+	else if (BTF_INFO_KIND(t->info) != BTF_KIND_FUNC)
+		skep_log_printf(&l->log, "attach_btf_id %u is not a function\n", id);
+	else
+		l->prog->iter = skep_iter_find(skep_btf_name(btf, id));
+	return l->prog->iter ? 0 : -EINVAL;
 }
 
 static int phase(void *arg, enum skep_load_phase at)
@@ -321,7 +351,8 @@ static int phase(void *arg, enum skep_load_phase at)
 	case SKEP_LOAD_SUBPROGS:
 		return read_line_info(arg);
 	case SKEP_LOAD_CFG:
-		return check_sleepable(arg);
+		err = check_sleepable(arg);
+		return err ? err : find_target(arg);
 	}
 	return 0;
 }
@@ -408,6 +439,7 @@ static struct skep_prog *prog_alloc(struct skep_call *c)
 	prog->obj.destroy = prog_destroy;
 	prog->type = c->attr.prog_type;
 	prog->attach_type = c->attr.expected_attach_type;
+	prog->attach_btf_id = c->attr.attach_btf_id;
 	prog->flags = c->attr.prog_flags;
 	prog->sleepable = c->attr.prog_flags & BPF_F_SLEEPABLE;
 	prog->xdp_frags = c->attr.prog_flags & BPF_F_XDP_HAS_FRAGS;

@@ -14,6 +14,7 @@ struct skep_sys {
 	uint32_t nenvs;
 	struct skep_pin *pins; /* a list (pin.c) */
 	struct skep_hook_entry *hooks; /* a list (link.c) */
+	uint64_t iter_sessions; /* readings so far (iter.c) */
 };
 
 struct skep_sys *skep_sys(struct skep *skep); /* NULL: no memory */

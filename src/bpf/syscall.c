@@ -46,7 +46,7 @@ static const struct {
 	[BPF_LINK_GET_FD_BY_ID] = {skep_cmd_link_by_id, END(link_id), true},
 	[BPF_LINK_GET_NEXT_ID] = {skep_cmd_link_next_id, END(next_id), true},
 	[BPF_ENABLE_STATS] = {skep_cmd_enable_stats, END(enable_stats.type), true},
-	[BPF_ITER_CREATE] = {skep_cmd_iter_create, END(iter_create.flags), false},
+	[BPF_ITER_CREATE] = {skep_cmd_iter_create, END(iter_create.flags), true},
 	[BPF_LINK_DETACH] = {skep_cmd_link_detach, END(link_detach.link_fd), false},
 	[BPF_PROG_BIND_MAP] = {skep_cmd_bind_map, END(prog_bind_map.flags), false},
 	[BPF_TOKEN_CREATE] = {skep_cmd_token_create, END(token_create.bpffs_fd), false},

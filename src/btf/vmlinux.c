@@ -27,6 +27,7 @@
 TEXT(skep_text_types, SKEP_SRC "/btf/vmlinux_types.h");
 TEXT(skep_text_uapi, SKEP_SRC "/bpf/uapi.h");
 TEXT(skep_text_bpf, SKEP_SRC "/btf/vmlinux_bpf.h");
+TEXT(skep_text_iter, SKEP_SRC "/btf/vmlinux_iter.h");
 
 /* The variables that every CPU slot has, all of them int. */
 static int add_percpu(struct skep_btf_build *b)
@@ -98,13 +99,14 @@ static int build(void **data, uint32_t *size)
 		const char *text, *end;
 	} texts[] = {{skep_text_types, skep_text_types_end},
 		     {skep_text_uapi, skep_text_uapi_end},
-		     {skep_text_bpf, skep_text_bpf_end}};
+		     {skep_text_bpf, skep_text_bpf_end},
+		     {skep_text_iter, skep_text_iter_end}};
 	struct skep_btf_build b;
 	int err = skep_btf_build_init(&b);
 
 	if (err)
 		return err;
-	for (int i = 0; i < 3 && !err; i++)
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && !err; i++)
 		err = skep_btf_build_c(&b, texts[i].text, (size_t)(texts[i].end - texts[i].text),
 				       NULL);
 	if (!err)

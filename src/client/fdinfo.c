@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "bpf/instance.h"
+#include "bpf/iter.h"
 #include "bpf/link.h"
 #include "bpf/uapi.h"
 #include "btf/btf.h"
@@ -95,6 +96,13 @@ static const char *const link_names[] = {
 	[BPF_LINK_TYPE_SOCKMAP] = "sockmap",
 };
 
+static void say_iter(FILE *f, const struct skep_iter_link *iter)
+{
+	fprintf(f, "target_name:\t%s\n", iter->target->name);
+	if (iter->map)
+		fprintf(f, "map_id:\t%u\n", iter->map->obj.id);
+}
+
 static void say_link(FILE *f, const struct skep_object *obj)
 {
 	struct skep_link *link = (struct skep_link *)(uintptr_t)obj;
@@ -113,7 +121,9 @@ static void say_link(FILE *f, const struct skep_object *obj)
 		fprintf(f, "prog_id:\t%u\n", prog->obj.id);
 		skep_object_put(&prog->obj);
 	}
-	if (link->type == BPF_LINK_TYPE_XDP)
+	if (link->type == BPF_LINK_TYPE_ITER)
+		say_iter(f, skep_iter_of(link));
+	else if (link->type == BPF_LINK_TYPE_XDP)
 		fprintf(f, "ifindex:\t%u\n", link->ifindex);
 	else if (link->type == BPF_LINK_TYPE_TCX || link->type == BPF_LINK_TYPE_NETKIT)
 		fprintf(f, "ifindex:\t%u\nattach_type:\t%u (%s)\n", link->ifindex,

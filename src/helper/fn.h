@@ -82,6 +82,8 @@ skep_helper_fn skep_help_ringbuf_reserve;
 skep_helper_fn skep_help_ringbuf_reserve_dynptr;
 skep_helper_fn skep_help_ringbuf_submit;
 skep_helper_fn skep_help_ringbuf_submit_dynptr;
+skep_helper_fn skep_help_seq_printf;
+skep_helper_fn skep_help_seq_write;
 skep_helper_fn skep_help_send_signal;
 skep_helper_fn skep_help_send_signal_thread;
 skep_helper_fn skep_help_set_hash;

@@ -83,6 +83,7 @@ struct skep_helper {
 	uint8_t ret;
 	uint8_t flags;
 	const char *ret_type; /* RET_BTF_ID: the structure, in skep's BTF */
+	const char *arg_type; /* ARG_BTF_ID: the same */
 };
 
 /* Functions that only rewritten programs call (verifier/rewrite.c): rows without a name, so

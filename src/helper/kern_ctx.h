@@ -47,6 +47,33 @@ struct skep_view_map { /* struct bpf_array; of it, struct bpf_map */
 	uint32_t elem_size, index_mask;
 };
 
+struct skep_view_prog_aux { /* struct bpf_prog_aux */
+	uint32_t id, used_map_cnt, func_cnt, stack_depth, verified_insns;
+	uint64_t load_time;
+	char name[16];
+};
+
+struct skep_view_prog { /* struct bpf_prog */
+	uint16_t pages;
+	uint32_t type, expected_attach_type, len, jited_len;
+	uint8_t tag[8];
+	struct skep_view_prog_aux *aux;
+};
+
+struct skep_view_link { /* struct bpf_link */
+	uint32_t id, type;
+	struct skep_view_prog *prog;
+};
+
+struct skep_view_seq { /* struct seq_file */
+	uint64_t size, count;
+};
+
+struct skep_view_iter_meta { /* struct bpf_iter_meta */
+	struct skep_view_seq *seq;
+	uint64_t session_id, seq_num;
+};
+
 struct skep_view_key { /* struct key */
 	int32_t serial;
 };

@@ -96,6 +96,16 @@
 			   .flags = (flag),                                                        \
 			   .arg = {__VA_ARGS__}}
 
+/* Of iterators: text for who reads. */
+#define SEQ(nm, ...)                                                                               \
+	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
+			   .fn = skep_help_##nm,                                                   \
+			   .progs = T(TRACING),                                                    \
+			   .ret = INT,                                                             \
+			   .flags = GPL | PERF,                                                    \
+			   .arg_type = "seq_file",                                                 \
+			   .arg = {SKEP_ARG_BTF_ID, __VA_ARGS__}}
+
 /* One that gives the socket as a structure of the kernel. */
 #define CAST(nm, type, of)                                                                         \
 	[BPF_FUNC_##nm] = {.name = #nm,                                                            \
@@ -188,7 +198,7 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(send_signal_thread, ALL, INT, PERF, NUM),
 
 	/* The probe that the program runs at */
-	H(get_attach_cookie, TRACE, INT, 0, CTX),
+	H(get_attach_cookie, TRACE & ~T(TRACING), INT, 0, CTX),
 	H(get_func_ip, TRACE | T(SYSCALL), INT, GPL, CTX),
 	H(get_stackid, TRACE | T(SYSCALL), INT, GPL | PERF, CTX, MAP, NUM),
 	H(get_stack, TRACE | T(SYSCALL), INT, GPL | PERF, CTX, WMEM, SIZE0, NUM),
@@ -205,6 +215,8 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	/* Text */
 	H(trace_printk, ALL, INT, GPL | PERF, RMEM, SIZE),
 	H(trace_vprintk, ALL, INT, GPL | PERF, RMEM, SIZE, RMEM | NULLABLE, SIZE0),
+	SEQ(seq_printf, RMEM, SIZE, RMEM | NULLABLE, SIZE0),
+	SEQ(seq_write, RMEM, SIZE0),
 	H(snprintf, ALL, INT, GPL | PERF, WMEM | NULLABLE, SIZE0, SKEP_ARG_CONST_STR,
 	  RMEM | NULLABLE, SIZE0),
 	[BPF_FUNC_strtol] = {.name = "strtol", .fn = skep_help_strtol, .progs = ALL, .ret = INT,

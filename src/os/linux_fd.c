@@ -70,6 +70,31 @@ int skep_fd_make(const char *name)
 	return fd;
 }
 
+int skep_fd_text(const char *name, const void *data, size_t len)
+{
+	int fd = skep_linux_memfd(name), ret = fd;
+	const char *at = data;
+
+	while (ret >= 0 && len) {
+		ssize_t n = write(fd, at, len);
+		if (n < 0) {
+			ret = -errno;
+			break;
+		}
+		at += n;
+		len -= (size_t)n;
+	}
+	if (ret >= 0 &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+		ret = -errno;
+	/* The reader's own description begins at the start. */
+	if (ret >= 0)
+		ret = skep_fd_reopen(fd, O_RDONLY, false);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 int skep_fd_stat(int fd, uint64_t *dev, uint64_t *ino)
 {
 	struct stat st;

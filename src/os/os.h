@@ -53,6 +53,8 @@ int skep_device_mtu(uint32_t ifindex, uint32_t *mtu);
 
 /* An empty memfd that stands for an object; sealed, close-on-exec, mode 0600. */
 int skep_fd_make(const char *name);
+/* A memfd that holds these bytes for good, open for reading. */
+int skep_fd_text(const char *name, const void *data, size_t len);
 /* Device and inode behind fd: 0, or -EBADF. */
 int skep_fd_stat(int fd, uint64_t *dev, uint64_t *ino);
 bool skep_fd_is(int fd, uint64_t dev, uint64_t ino);

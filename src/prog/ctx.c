@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "bpf/iter.h"
 #include "prog/fields.h"
 
 static bool allowed(const struct skep_ctx_field *f, uint32_t off, uint32_t size, bool write)
@@ -24,8 +25,9 @@ const struct skep_ctx_field *skep_ctx_find(const struct skep_prog *prog, uint32_
 
 	if (!size || off % size)
 		return NULL;
-	for (uint32_t i = 0; i < prog->ops->nfields; i++) {
-		const struct skep_ctx_field *f = &prog->ops->fields[i];
+	for (uint32_t i = 0; i < (prog->iter ? prog->iter->nfields : prog->ops->nfields); i++) {
+		const struct skep_ctx_field *f =
+			prog->iter ? &prog->iter->fields[i] : &prog->ops->fields[i];
 
 		if (off < f->off || off >= (uint32_t)f->off + f->size || !(f->flags & need) ||
 		    (f->flags & SKEP_CTX_PRIV && !privileged &&
@@ -71,6 +73,7 @@ static const struct {
 		 A(INET6_GETPEERNAME) | A(UNIX_GETPEERNAME) | A(INET4_GETSOCKNAME) |
 		 A(INET6_GETSOCKNAME) | A(UNIX_GETSOCKNAME),
 	 1, 1},
+	{BPF_PROG_TYPE_TRACING, 1ull << BPF_TRACE_ITER, 0, 1},
 	/* Of a session, the entry says whether the exit is asked for. */
 	{BPF_PROG_TYPE_KPROBE, 1ull << BPF_TRACE_KPROBE_SESSION | 1ull << BPF_TRACE_UPROBE_SESSION,
 	 0, 1},

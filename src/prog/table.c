@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "bpf/iter.h"
 #include "prog/fields.h"
 #include "prog/test_run.h"
 
@@ -68,6 +69,11 @@ static int attach_sk_reuseport(uint32_t attach_type)
 static int attach_sk_lookup(uint32_t attach_type)
 {
 	return attach_one_of(A(SK_LOOKUP), attach_type);
+}
+
+static int attach_tracing(uint32_t attach_type)
+{
+	return attach_one_of(A(TRACE_ITER), attach_type);
 }
 
 static int attach_netfilter(uint32_t attach_type)
@@ -208,6 +214,12 @@ const struct skep_prog_type skep_prog_types[] = {
 				   SAME(SKEP_CTX_SIZE_SYSCALL),
 				   .test_run = skep_test_run_syscall,
 				   .check_attach = attach_none},
+	/* Iterators only: what each has in its context stands in bpf/iter.c. */
+	[BPF_PROG_TYPE_TRACING] = {.name = "tracing",
+				   .ctx_size = SKEP_ITER_CTX,
+				   .ictx_size = SKEP_ITER_CTX,
+				   .ret_any = true,
+				   .check_attach = attach_tracing},
 	/* Both fields lead to structures of the kernel, which an instance doesn't have. */
 	[BPF_PROG_TYPE_NETFILTER] = {.name = "netfilter",
 				     .ctx_size = 2 * sizeof(void *),

@@ -22,6 +22,10 @@ enum skep_ctx_kind { /* what a load of the field yields */
 		     SKEP_CTX_FULL_SOCK_OR_NULL,
 		     SKEP_CTX_FLOW_KEYS,
 		     SKEP_CTX_TP_BUFFER, /* raw_tracepoint_writable: the buffer behind argument 0 */
+		     SKEP_CTX_BTF, /* a structure of skep's BTF: .type */
+		     SKEP_CTX_BTF_OR_NULL,
+		     SKEP_CTX_BUF_OR_NULL, /* memory whose size the link says */
+		     SKEP_CTX_RDONLY_BUF_OR_NULL,
 };
 
 #define SKEP_CTX_R       0x01u
@@ -40,6 +44,7 @@ struct skep_ctx_field {
 	uint8_t kind, flags;
 	uint8_t unit; /* an array: bytes of an element, else 0 */
 	uint64_t attach; /* only for these expected_attach_types, a bit each, if not 0 */
+	const char *type; /* BTF: what it points to */
 };
 
 struct skep_prog_type {

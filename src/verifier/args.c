@@ -50,7 +50,7 @@ static const struct {
 	[SKEP_ARG_PERCPU_BTF_ID] = {T(PERCPU), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
 				    false},
 	[SKEP_ARG_DYNPTR] = {T(STACK) | T(DYNPTR), "fp, dynptr_ptr", false},
-	[SKEP_ARG_BTF_ID] = {0, "ptr_, trusted_ptr_, rcu_ptr_", false},
+	[SKEP_ARG_BTF_ID] = {T(BTF), "ptr_, trusted_ptr_, rcu_ptr_", false},
 };
 
 /* A pointer to a structure: the one that is wanted, or one that begins with it. */
@@ -70,7 +70,8 @@ static int check_btf(struct venv *env, const struct vreg *reg, int r, uint16_t a
 			     r, skep_btf_name(reg->btf, reg->btf_id), need);
 }
 
-static int check_type(struct venv *env, const struct vreg *reg, int r, uint16_t arg)
+static int check_type(struct venv *env, const struct vcall *c, const struct vreg *reg, int r,
+		      uint16_t arg)
 {
 	uint8_t kind = (uint8_t)arg;
 	uint16_t flags = reg->flags;
@@ -89,7 +90,8 @@ static int check_type(struct venv *env, const struct vreg *reg, int r, uint16_t 
 	if (ok && reg->type == V_BTF)
 		ok = !(reg->flags & ~V_TRUSTED);
 	if (ok && reg->type == V_BTF)
-		return check_btf(env, reg, r, arg, "sock_common", false);
+		return check_btf(env, reg, r, arg,
+				 kind == SKEP_ARG_BTF_ID ? c->row->arg_type : "sock_common", false);
 	if (ok)
 		return 0;
 	return skep_v_refuse(env, EACCES,
@@ -436,7 +438,7 @@ int skep_v_arg(struct venv *env, struct vcall *c, unsigned i)
 		return skep_v_refuse(env, EACCES, W_HELPER, r,
 				     "helper access to the packet is not allowed\n");
 	if (!(v_is_null(reg) && arg & SKEP_ARG_MAYBE_NULL)) {
-		err = check_type(env, reg, r, arg);
+		err = check_type(env, c, reg, r, arg);
 		if (!err)
 			err = check_offset(env, reg, r, arg);
 		if (err)

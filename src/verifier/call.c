@@ -509,7 +509,12 @@ int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 	err = result(env, &c);
 	if (!err)
 		err = skep_v_map_for_helper(env, &c);
-	if (!err && c.id == BPF_FUNC_get_func_ip && env->prog->type != BPF_PROG_TYPE_KPROBE)
+	if (!err && c.id == BPF_FUNC_get_func_ip && env->prog->type == BPF_PROG_TYPE_TRACING)
+		err = skep_v_refuse(env, V_ENOTSUPP, W_HELPER, -1,
+				    "func bpf_%s#%u supported only for fentry/fexit/fmod_ret "
+				    "programs\n",
+				    c.name, c.id);
+	else if (!err && c.id == BPF_FUNC_get_func_ip && env->prog->type != BPF_PROG_TYPE_KPROBE)
 		err = skep_v_refuse(env, V_ENOTSUPP, W_HELPER, -1,
 				    "func bpf_%s#%u not supported for program type %u\n", c.name,
 				    c.id, env->prog->type);

@@ -129,6 +129,26 @@ static int check_packet(struct venv *env, const struct vreg *reg, int r, int off
 	return 0;
 }
 
+/* Any constant offset is right now: who attaches the program knows the size. */
+static int access_buf(struct venv *env, const struct vreg *reg, int r, int off, int size)
+{
+	bool rdonly = reg->flags & V_RDONLY;
+	uint32_t *max = rdonly ? &env->prog->max_rdonly : &env->prog->max_rdwr;
+	char buf[64];
+
+	if (off < 0)
+		return skep_v_refuse(env, EACCES, W_BOUNDS_MEM, r,
+				     "R%d invalid %s buffer access: off=%d, size=%d\n", r,
+				     rdonly ? "rdonly" : "rdwr", off, size);
+	if (!v_is_const(reg) || reg->s.bits.value)
+		return skep_v_refuse(env, EACCES, W_BOUNDS_MEM, r,
+				     "R%d invalid variable buffer offset: off=%d, var_off=%s\n", r,
+				     off, skep_v_tnum(reg->s.bits, buf));
+	if ((uint32_t)off + (uint32_t)size > *max)
+		*max = (uint32_t)off + (uint32_t)size;
+	return 0;
+}
+
 /* ---- Alignment ---- */
 
 static int check_align(struct venv *env, const struct vreg *reg, int off, int size, bool strict)
@@ -197,6 +217,18 @@ int skep_v_ptr_reg_off(struct venv *env, const struct vreg *reg, int r, bool fix
 	return 0;
 }
 
+static int ctx_btf(struct venv *env, struct vreg *d, const struct skep_ctx_field *f)
+{
+	const struct skep_btf *btf = skep_v_vmlinux(env);
+	int64_t id = btf ? skep_btf_find(btf, f->type, BTF_KIND_STRUCT) : -ENOENT;
+
+	if (id < 0)
+		return skep_v_refuse(env, EFAULT, W_CTX, -1, "no struct %s\n", f->type);
+	skep_v_reg_btf(env, d, btf, (uint32_t)id,
+		       V_TRUSTED | (f->kind == SKEP_CTX_BTF_OR_NULL ? V_MAYBE_NULL : 0));
+	return 0;
+}
+
 static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, int r, int off,
 		      int size, enum vacc acc, int value, bool sx)
 {
@@ -247,6 +279,19 @@ static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, i
 		break;
 	case SKEP_CTX_FLOW_KEYS:
 		skep_v_reg_zero_ptr(d, V_FLOW_KEYS);
+		break;
+	case SKEP_CTX_BTF:
+	case SKEP_CTX_BTF_OR_NULL:
+		err = ctx_btf(env, d, f);
+		if (err)
+			return err;
+		break;
+	case SKEP_CTX_BUF_OR_NULL:
+	case SKEP_CTX_RDONLY_BUF_OR_NULL:
+		skep_v_reg_zero_ptr(d, V_MEM);
+		d->mem_size = V_MAX_OFF;
+		d->flags = V_BUF | V_MAYBE_NULL | (f->kind == SKEP_CTX_BUF_OR_NULL ? 0 : V_RDONLY);
+		d->id = ++env->next_id;
 		break;
 	default:
 		skep_v_reg_unknown(d);
@@ -489,6 +534,10 @@ static int access_typed(struct venv *env, uint32_t insn, const struct vreg *reg,
 	case V_MEM:
 		if (acc == V_WRITE && reg->flags & V_RDONLY)
 			return cannot_write(env, reg, r);
+		if (reg->flags & V_BUF) {
+			err = access_buf(env, reg, r, off, size);
+			return err || acc == V_WRITE ? err : load_unknown(env, value);
+		}
 		err = acc == V_WRITE ? leak(env, value, "mem") : 0;
 		/* Loads that fault give 0: any address will do. */
 		if (!err && !(reg->flags & V_RDONLY && reg->flags & V_UNTRUSTED))
@@ -596,6 +645,8 @@ int skep_v_mem_arg(struct venv *env, int r, int size, enum vacc acc, bool zero_o
 	case V_MEM:
 		if (acc == V_WRITE && reg->flags & V_RDONLY)
 			return cannot_write(env, reg, r);
+		if (reg->flags & V_BUF)
+			return access_buf(env, reg, r, reg->off, size);
 		return skep_v_region(env, reg, r, reg->off, size, reg->mem_size, zero_ok);
 	case V_STACK:
 		return skep_v_stack_helper(env, r, size, acc, zero_ok, uninit);

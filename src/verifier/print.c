@@ -51,7 +51,7 @@ const char *skep_v_type_name(const struct vreg *r, char buf[64])
 		if (r->flags & prefixes[i].flag)
 			n += snprintf(buf + n, (size_t)(64 - n), "%s", prefixes[i].text);
 	/* A structure's name follows. */
-	snprintf(buf + n, (size_t)(64 - n), "%s%s", type_names[r->type],
+	snprintf(buf + n, (size_t)(64 - n), "%s%s", r->flags & V_BUF ? "buf" : type_names[r->type],
 		 !(r->flags & V_MAYBE_NULL)                ? ""
 		 : r->type == V_BTF || r->type == V_PERCPU ? "or_null_"
 							   : "_or_null");
@@ -190,7 +190,7 @@ static void put_reg(struct venv *env, const struct vframe *f, const struct vreg 
 		put_unsigned(env, (uint64_t)(int64_t)r->range);
 		sep = ",";
 	}
-	if (r->type == V_MEM) {
+	if (r->type == V_MEM && !(r->flags & V_BUF)) {
 		skep_v_log(env, "%ssz=", sep);
 		put_unsigned(env, r->mem_size);
 		sep = ",";

@@ -69,6 +69,7 @@ enum vtype {
 #define V_NON_OWN    0x80u /* ALLOC: borrowed from a list or tree, while its lock is held */
 #define V_PERCPU_MEM 0x100u /* BTF: one copy per CPU */
 #define V_USER       0x200u /* BTF: memory of user space */
+#define V_BUF        0x400u /* MEM: as much as is there when the program is attached */
 
 /* Values of vreg.range beyond plain numbers. */
 #define V_AT_PKT_END     (-1)
