@@ -381,19 +381,19 @@ static void answer(struct skep_notify *n, const struct seccomp_notif *req, long 
 	struct seccomp_notif_resp resp = {.id = req->id};
 	struct seccomp_notif_addfd add = {
 		.id = req->id,
-		.flags = SECCOMP_ADDFD_FLAG_SEND,
 		.srcfd = (uint32_t)fd,
 		.newfd_flags = new_fd_flags(req),
 	};
 
 	if (fd >= 0) {
-		/* Gives it and answers with its number in one step. */
-		int err = ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add) < 0 ? errno : 0;
+		int number = ioctl(n->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+		int err = number < 0 ? errno : 0;
 
+		/* Before the caller goes on: when it closes its own, the object shall be free. */
 		close(fd);
-		if (!err || err == ENOENT)
+		if (err == ENOENT)
 			return;
-		ret = -err;
+		ret = err ? -err : number;
 	}
 	if (ret == PASS) {
 		resp.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
