@@ -11,7 +11,8 @@
 #define SEQ_SIZE (8 * 4096) /* what one object may write: the kernel's buffer */
 
 static const struct skep_iter_target *const targets[] = {&skep_iter_maps, &skep_iter_progs,
-							 &skep_iter_links, &skep_iter_map_elems};
+							 &skep_iter_links, &skep_iter_map_elems,
+							 &skep_iter_tasks};
 
 const struct skep_iter_target *skep_iter_find(const char *func)
 {

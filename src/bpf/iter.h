@@ -21,6 +21,7 @@ struct skep_ctx_field;
 struct skep_iter_link {
 	const struct skep_iter_target *target;
 	struct skep_map *map; /* whose elements; referenced, or NULL */
+	uint32_t tid, tgid; /* which tasks; 0, 0: all */
 };
 
 /* The file that a program writes to; view is what it sees of it. */
@@ -69,6 +70,6 @@ const struct skep_iter_link *skep_iter_of(const struct skep_link *link);
 int skep_iter_show(struct skep_iter *it);
 
 extern const struct skep_iter_target skep_iter_maps, skep_iter_progs, skep_iter_links,
-	skep_iter_map_elems;
+	skep_iter_map_elems, skep_iter_tasks;
 
 #endif

@@ -33,3 +33,8 @@ struct bpf_iter__bpf_map_elem {
 	void *value;
 };
 int bpf_iter_bpf_map_elem(struct bpf_iter_meta *meta, struct bpf_map *map, void *key, void *value);
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+int bpf_iter_task(struct bpf_iter_meta *meta, struct task_struct *task);

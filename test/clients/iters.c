@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,13 +129,61 @@ static void refused(void)
 	       bpf_link_create(fd, 0, BPF_TRACE_ITER, &opts) < 0 ? strerror(errno) : "?");
 }
 
+/* Threads of this process: one by its number, all by the process's, or by a descriptor of it. */
+static void *thread(void *arg)
+{
+	pthread_setname_np(pthread_self(), arg);
+	pause();
+	return NULL;
+}
+
+static void tasks_of(const char *what, __u32 tid, __u32 pid, __u32 pidfd)
+{
+	union bpf_iter_link_info info = {.task = {.tid = tid, .pid = pid, .pid_fd = pidfd}};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
+	int link = bpf_link_create(prog_fd("skt_tasks"), 0, BPF_TRACE_ITER, &opts);
+	struct bpf_link_info li = {0};
+	__u32 len = sizeof(li);
+
+	printf("%s: %s\n", what, link < 0 ? strerror(errno) : "attached");
+	if (link < 0)
+		return;
+	bpf_obj_get_info_by_fd(link, &li, &len);
+	printf("tid %d pid %d\n", li.iter.task.tid == tid, !!li.iter.task.pid);
+	print(bpf_iter_create(link), 4096);
+	close(link);
+}
+
+static void tasks(void)
+{
+	pthread_t t;
+	__u32 self = (__u32)getpid();
+
+	if (pthread_create(&t, NULL, thread, "skt thread-1") ||
+	    pthread_create(&t, NULL, thread, "skt (2)"))
+		exit(1);
+	usleep(100000);
+	run("skt_tasks", -1, 4096);
+	tasks_of("first", self, 0, 0);
+	tasks_of("threads", 0, self, 0);
+	tasks_of("pidfd", 0, 0, (__u32)syscall(SYS_pidfd_open, self, 0));
+	tasks_of("two ways", self, self, 0);
+	tasks_of("no pidfd", 0, 0, 999);
+	tasks_of("not a pidfd", 0, 0, (__u32)prog_fd("skt_maps"));
+	tasks_of("nobody", 0x3fffff, 0, 0);
+}
+
 int main(int argc, char **argv)
 {
 	int hash, array, percpu, cpus = libbpf_num_possible_cpus();
 	__u64 values[1024] = {0}, v;
+	struct bpf_map *data;
+	size_t size;
 
 	libbpf_set_print(NULL);
 	obj = argc > 1 ? bpf_object__open(argv[1]) : NULL;
+	if (obj && (data = bpf_object__find_map_by_name(obj, ".data.self")))
+		*(int *)bpf_map__initial_value(data, &size) = getpid();
 	if (!obj || bpf_object__load(obj)) {
 		printf("load: %s\n", strerror(errno));
 		return 1;
@@ -161,6 +210,7 @@ int main(int argc, char **argv)
 	run("skt_elems", hash, 4096);
 	run("skt_elems", array, 4096);
 	run("skt_cpus", percpu, 4096);
+	tasks();
 	about("skt_maps", -1);
 	about("skt_elems", hash);
 	refused();

@@ -48,6 +48,16 @@ struct bpf_iter__bpf_map_elem {
 	void *key;
 	void *value;
 };
+struct task_struct {
+	int prio, static_prio, exit_signal, pid, tgid;
+	unsigned flags, policy, rt_priority;
+	struct task_struct *real_parent, *group_leader;
+	char comm[16];
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
 #pragma clang attribute pop
 
 struct {
@@ -165,6 +175,31 @@ int skt_far(struct bpf_iter__bpf_map_elem *ctx)
 
 	if (value)
 		BPF_SEQ_PRINTF(ctx->meta->seq, "%llu\n", value[64]);
+	return 0;
+}
+
+int self SEC(".data.self") = 0;
+
+#define PF_KTHREAD 0x200000
+
+/* Ours, and one of the kernel's own. */
+SEC("iter/task")
+int skt_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	if (!task) {
+		BPF_SEQ_PRINTF(ctx->meta->seq, "~\n");
+		return 0;
+	}
+	if (task->tgid != self && task->pid != 2)
+		return 0;
+	BPF_SEQ_PRINTF(ctx->meta->seq, "%s leader %d prio %d %d policy %u %u exit %d kernel %d\n",
+		       task->comm, task->pid == task->tgid, task->prio, task->static_prio,
+		       task->policy, task->rt_priority, task->exit_signal,
+		       !!(task->flags & PF_KTHREAD));
+	BPF_SEQ_PRINTF(ctx->meta->seq, "%s: leader %s, parent's process %d\n", task->comm,
+		       task->group_leader->comm, task->real_parent->tgid < task->tgid);
 	return 0;
 }
 
