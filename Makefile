@@ -182,7 +182,7 @@ $(BUILD)/test/clients/%: test/clients/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE $(filter-out -fsanitize=% -fno-sanitize%,$(CFLAGS)) -pthread $< -lbpf -o $@
 $(BUILD)/test/test_cmd_preload: | $(CLIENTS)
-$(BUILD)/test/test_clients $(BUILD)/test/test_clients_view $(BUILD)/test/test_clients_net: | $(CLIENTS) $(BUILD)/skep $(BUILD)/libskep-preload.so $(BUILD)/bpf/test/clients/bpf/client.bpf.o $(BUILD)/bpf/test/clients/bpf/iters.bpf.o
+$(BUILD)/test/test_clients $(BUILD)/test/test_clients_rights $(BUILD)/test/test_clients_view $(BUILD)/test/test_clients_net: | $(CLIENTS) $(BUILD)/skep $(BUILD)/libskep-preload.so $(BUILD)/bpf/test/clients/bpf/client.bpf.o $(BUILD)/bpf/test/clients/bpf/iters.bpf.o
 # Programs to be traced, linked in every way.
 VICTIMS := $(addprefix $(BUILD)/test/victims/,pie nopie static staticpie cet)
 VICTIM_FLAGS_pie := -pie -fPIE

@@ -17,12 +17,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bpf/uapi.h"
+#include "client/ask.h"
 #include "cmd.h"
 #include "scale.h"
 
@@ -183,13 +186,93 @@ static int client_hold(void)
 	return 0;
 }
 
+#define SHOWN "/sys/fs/bpf/shown"
+
+/* Shows others a map, for reading, and waits until somebody has looked. */
+static int client_owner(void)
+{
+	int fd = make_map();
+	union bpf_attr a = {.pathname = (uintptr_t)SHOWN, .bpf_fd = (uint32_t)fd};
+	uint64_t v = 5;
+
+	EXPECT(fd >= 0 && element(BPF_MAP_UPDATE_ELEM, fd, 1, &v) == 0);
+	EXPECT(raw_bpf(BPF_OBJ_PIN, &a) == 0);
+	EXPECT(!chmod(SHOWN, 0644) && !chmod("/sys/fs/bpf", 0755));
+	say("shown");
+	for (int i = 0; i < 1000 && !access(SHOWN, F_OK); i++)
+		usleep(10000);
+	EXPECT(element(BPF_MAP_LOOKUP_ELEM, fd, 1, &v) == 0 && v == 5);
+	return 0;
+}
+
+static long ask(int question, long a, const void *b)
+{
+	long r = syscall(SYS_bpf, (long)question, a, b);
+
+	return r < 0 ? -errno : r;
+}
+
+/* Another user, who may read that map and no more, by whatever way. */
+static int client_stranger(void)
+{
+	union bpf_attr get = {.pathname = (uintptr_t)SHOWN, .file_flags = BPF_F_RDONLY};
+	union bpf_attr all = {.pathname = (uintptr_t)SHOWN};
+	int fd = (int)raw_bpf(BPF_OBJ_GET, &get), own = make_map();
+	struct skep_ask_direct direct;
+	char path[64];
+	struct stat st;
+	uint64_t v = 6;
+
+	EXPECT(geteuid() && fd >= 0 && own >= 0);
+	EXPECT(element(BPF_MAP_LOOKUP_ELEM, fd, 1, &v) == 0 && v == 5);
+	EXPECT(element(BPF_MAP_UPDATE_ELEM, fd, 1, &v) == -EPERM);
+	EXPECT(raw_bpf(BPF_OBJ_GET, &all) == -EACCES);
+	EXPECT(map_by_id(1) == -EPERM && !map_id(0));
+	/* Its memory neither. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	EXPECT(open(path, O_RDWR) == -1 && errno == EACCES);
+	EXPECT(fchmod(fd, 0666) == -1 && errno == EPERM);
+	EXPECT(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED && errno == EACCES);
+	EXPECT(ask(SKEP_ASK_PARTS, 0, NULL) == -EPERM);
+	for (int i = 0; i < 2; i++) {
+		EXPECT(ask(SKEP_ASK_DIRECT, i ? own : fd, &direct) == -EPERM);
+		for (long id = 1; id < 4; id++)
+			EXPECT(ask(SKEP_ASK_CONTROL, i ? own : fd, (void *)id) == -EPERM);
+	}
+	EXPECT(ask(SKEP_ASK_XDP, 1, NULL) == -EPERM);
+	/* What it makes is its own. */
+	EXPECT(!fstat(own, &st) && st.st_uid == geteuid() && (st.st_mode & 0777) == 0600);
+	EXPECT(element(BPF_MAP_UPDATE_ELEM, own, 1, &v) == 0);
+	/* A file that only root may enter tells it nothing. */
+	EXPECT(statfs("/sys/kernel/tracing/trace_pipe", &(struct statfs){0}) == -1 &&
+	       errno == EACCES);
+	EXPECT(unlink(SHOWN) == -1);
+	say("looked");
+	return 0;
+}
+
+/* Root in a user namespace of its own has all capabilities there, and none that counts. */
+static int client_inner(void)
+{
+	union bpf_attr a = {.start_id = 0};
+	int fd = make_map();
+
+	EXPECT(!geteuid() && fd >= 0);
+	EXPECT(raw_bpf(BPF_MAP_GET_NEXT_ID, &a) == -EPERM && map_by_id(1) == -EPERM);
+	a = (union bpf_attr){.map_type = BPF_MAP_TYPE_LRU_HASH,
+			     .key_size = 4,
+			     .value_size = 4,
+			     .max_entries = 1};
+	EXPECT(raw_bpf(BPF_MAP_CREATE, &a) == -EPERM);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*run)(void);
 } clients[] = {
-	{"count", client_count},
-	{"orphan", client_orphan},
-	{"other", client_other},
+	{"inner", client_inner}, {"owner", client_owner},   {"stranger", client_stranger},
+	{"count", client_count}, {"orphan", client_orphan}, {"other", client_other},
 	{"hold", client_hold},
 };
 
@@ -471,6 +554,37 @@ static void test_joiner_killed(void **state)
 	print_message("ran: serve 1\n");
 }
 
+/* Two users on one instance. */
+static void test_owners(void **state)
+{
+	pid_t server, owner;
+
+	if (geteuid() || system("command -v setpriv >/dev/null")) {
+		print_message("skipped: root and setpriv are needed\n");
+		skip();
+	}
+	server = serve("owners");
+	owner = skep_start("exec --join owners -- %s --client owner", self);
+	wait_for_client("shown");
+	/* With the preloaded library, and without it. */
+	chmod(cmd_dir(), 0777);
+	for (int i = 0; i < 2; i++) {
+		expect(skep_cmd(i ? "exec --no-preload --join owners -- setpriv --reuid=1000 "
+				    "--regid=1000 --clear-groups %s --client stranger"
+				  : "exec --join owners -- setpriv --reuid=1000 --regid=1000 "
+				    "--clear-groups %s --client stranger",
+				self),
+		       0);
+		wait_for_client("looked");
+	}
+	if (!system("unshare -r true 2>/dev/null"))
+		expect(skep_cmd("exec --join owners -- unshare -r %s --client inner", self), 0);
+	expect(skep_cmd("exec --join owners -- rm /sys/fs/bpf/shown"), 0);
+	assert_int_equal(wait_for(owner), 0);
+	end(server);
+	print_message("ran: serve 1\n");
+}
+
 static int setup(void **state)
 {
 	setenv("XDG_RUNTIME_DIR", cmd_dir(), 1);
@@ -489,8 +603,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_join),          cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_directory),     cmocka_unit_test(test_named),
-		cmocka_unit_test(test_joiner_killed), cmocka_unit_test(test_client_killed),
-		cmocka_unit_test(test_server_ends),
+		cmocka_unit_test(test_joiner_killed), cmocka_unit_test(test_owners),
+		cmocka_unit_test(test_client_killed), cmocka_unit_test(test_server_ends),
 	};
 
 	for (size_t i = 0; argc == 3 && i < sizeof(clients) / sizeof(clients[0]); i++)

@@ -361,7 +361,7 @@ long skep_cmd_prog_query(struct skep_call *c)
 	struct skep_mprog *list;
 	int err;
 
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_NET_ADMIN))
 		return -EPERM;
 	if (flags & ~BPF_F_QUERY_EFFECTIVE)
 		return -EINVAL;

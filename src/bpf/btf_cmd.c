@@ -26,7 +26,7 @@ long skep_cmd_btf_load(struct skep_call *c)
 		return -EINVAL;
 	if (a->btf_flags & BPF_F_TOKEN_FD)
 		return skep_wrong_fd((uint32_t)a->btf_token_fd); /* there are no tokens */
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_BPF))
 		return -EPERM;
 	if (a->btf_size > BTF_MAX_BYTES)
 		return -E2BIG;

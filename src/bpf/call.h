@@ -47,12 +47,14 @@ skep_cmd_fn skep_cmd_enable_stats, skep_cmd_token_create;
 struct skep_env *skep_call_env(struct skep_call *c);
 void skep_call_done(struct skep_call *c);
 
-/* Whether callers have the kernel's capabilities here. */
-static inline bool skep_privileged(const struct skep *skep)
+/* Whether the caller has a capability. CAP_SYS_ADMIN gives all of those that count here. */
+static inline bool skep_capable(const struct skep *skep, enum skep_cap cap)
 {
 	const struct skep_caller *caller = skep_caller_current();
 
-	return !(skep->opts.flags & SKEP_F_UNPRIVILEGED) && !(caller && caller->unprivileged);
+	if (skep->opts.flags & SKEP_F_UNPRIVILEGED)
+		return false;
+	return !caller || caller->caps & (1ull << cap | 1ull << SKEP_CAP_SYS_ADMIN);
 }
 
 /* ---- The caller's memory ---- */

@@ -236,7 +236,7 @@ static int prog_info(struct skep_call *c, const struct skep_prog *prog)
 	info.btf_id = prog->btf ? prog->btf->obj.id : 0;
 	info.attach_btf_id = prog->attach_btf_id;
 	info.attach_btf_obj_id = 0;
-	if (!skep_privileged(c->skep)) {
+	if (!skep_capable(c->skep, SKEP_CAP_BPF)) {
 		info.jited_prog_len = info.xlated_prog_len = 0;
 		info.nr_jited_ksyms = info.nr_jited_func_lens = 0;
 		info.nr_func_info = info.nr_line_info = info.nr_jited_line_info = 0;

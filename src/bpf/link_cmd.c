@@ -173,7 +173,7 @@ long skep_cmd_task_fd_query(struct skep_call *c)
 	const union bpf_attr *a = &c->attr;
 	char path[64];
 
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_SYS_ADMIN))
 		return -EPERM;
 	if (a->task_fd_query.flags)
 		return -EINVAL;

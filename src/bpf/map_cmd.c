@@ -41,6 +41,20 @@ static int check_exclusive(const union bpf_attr *a)
 	return a->excl_prog_hash_size == 32 ? 0 : -EINVAL;
 }
 
+static bool may_create(const struct skep_call *c, uint32_t type)
+{
+	switch (type) {
+	case BPF_MAP_TYPE_SOCKMAP:
+	case BPF_MAP_TYPE_SOCKHASH:
+	case BPF_MAP_TYPE_DEVMAP:
+	case BPF_MAP_TYPE_DEVMAP_HASH:
+	case BPF_MAP_TYPE_XSKMAP:
+		return skep_capable(c->skep, SKEP_CAP_NET_ADMIN);
+	default:
+		return skep_map_types[type]->unprivileged || skep_capable(c->skep, SKEP_CAP_BPF);
+	}
+}
+
 long skep_cmd_map_create(struct skep_call *c)
 {
 	union bpf_attr a = c->attr;
@@ -60,7 +74,7 @@ long skep_cmd_map_create(struct skep_call *c)
 		return -EINVAL; /* no device here takes maps */
 	if (token)
 		return skep_wrong_fd((uint32_t)a.map_token_fd); /* there are no tokens */
-	if (!skep_privileged(c->skep) && !skep_map_types[a.map_type]->unprivileged)
+	if (!may_create(c, a.map_type))
 		return -EPERM;
 	if (is_map_in_map(a.map_type))
 		inner_err = skep_get_map(c->skep, a.inner_map_fd, &inner, NULL, NULL);

@@ -8,7 +8,7 @@ static long next_id(struct skep_call *c, enum skep_kind kind)
 {
 	if (c->attr.start_id >= INT_MAX)
 		return -EINVAL;
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_SYS_ADMIN))
 		return -EPERM;
 	uint32_t id = skep_object_next_id(c->skep, kind, c->attr.start_id);
 	if (!id)
@@ -18,7 +18,7 @@ static long next_id(struct skep_call *c, enum skep_kind kind)
 
 static long by_id(struct skep_call *c, enum skep_kind kind, uint32_t id, int flags)
 {
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_SYS_ADMIN))
 		return -EPERM;
 	struct skep_object *obj = skep_object_by_id(c->skep, kind, id);
 	return obj ? skep_give_fd(obj, flags) : -ENOENT;
@@ -55,7 +55,7 @@ long skep_cmd_map_by_id(struct skep_call *c)
 
 	if (flags & ~both)
 		return -EINVAL;
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_SYS_ADMIN))
 		return -EPERM;
 	if (flags == both)
 		return -EINVAL;

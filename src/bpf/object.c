@@ -151,6 +151,18 @@ static const char *const memfd_names[SKEP_KIND_MAX] = {
 	[SKEP_KIND_BTF] = "btf",     [SKEP_KIND_PERF] = "bpf-perf", [SKEP_KIND_STATS] = "bpf-stats",
 };
 
+/* Who makes the object owns it, and its inode, so that nobody else can open that again. */
+static uid_t own(int fd)
+{
+	const struct skep_caller *caller = skep_caller_current();
+
+	if (!caller)
+		return getuid();
+	if (caller->uid != geteuid())
+		(void)!fchown(fd, caller->uid, caller->gid);
+	return caller->uid;
+}
+
 int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind kind, int fd)
 {
 	struct skep_table *table = &skep->tables[kind];
@@ -174,7 +186,7 @@ int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind k
 	obj->wd = -1;
 	obj->closed_ns = obj->asked_ns = 0;
 	obj->next_wd = obj->next_pending = NULL;
-	obj->uid = getuid();
+	obj->uid = own(obj->fd);
 	obj->created_ns = skep_clock_boot();
 
 	pthread_rwlock_wrlock(&skep->lock);

@@ -215,24 +215,23 @@ static int open_parent(struct skep *skep, const char *path, const char **name)
 	return open_inside(skep, dir, O_DIRECTORY);
 }
 
-/* Whether the caller may do that in a directory or with a file of somebody's: who has no
- * capabilities may what the mode says. */
-static bool permitted(int fd, unsigned want)
+/* Whether the caller may open a file with that access: 0 or -errno. */
+static int check_access(int file, uint32_t flags)
 {
-	const struct skep_caller *caller = skep_caller_current();
-	struct stat st, who;
-	char path[48];
+	int access = flags == BPF_F_RDONLY ? O_RDONLY : flags == BPF_F_WRONLY ? O_WRONLY : O_RDWR;
+	struct stat st;
+	char link[48];
+	int fd;
 
-	if (!caller || !caller->unprivileged)
-		return true;
-	snprintf(path, sizeof(path), "/proc/%d", (int)caller->pid);
-	if (stat(path, &who) || fstat(fd, &st))
-		return false;
-	if (who.st_uid == st.st_uid)
-		want <<= 6;
-	else if (who.st_gid == st.st_gid)
-		want <<= 3;
-	return (st.st_mode & want) == want;
+	/* Others do something when they are opened. */
+	if (fstat(file, &st) || !S_ISREG(st.st_mode))
+		return -EACCES;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", file);
+	fd = open(link, access | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }
 
 /* ---- The table ---- */
@@ -323,45 +322,45 @@ void skep_pins_drop(struct skep *skep, struct skep_sys *sys)
 	}
 }
 
+/* Out of the way of the numbers that this process expects. */
+static int move_up(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, 512);
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
 /* The file is its caller's. */
 static int make_file(struct skep *skep, struct skep_pin *pin)
 {
-	const struct skep_caller *caller = skep_caller_current();
-	char who[48], self[PATH_MAX];
+	int err = skep_caller_files_enter(), dir;
 	const char *name;
-	int dir = open_parent(skep, pin->path, &name), err = 0;
+	char self[PATH_MAX];
 	struct stat st;
 
-	if (dir < 0)
-		return dir;
-	if (!permitted(dir, W_OK | X_OK))
-		err = -EACCES;
-	else if (has_dot(name - 1))
-		err = -EPERM;
-	if (err) {
-		close(dir);
-		return err;
-	}
-	pin->fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (pin->fd < 0) {
-		err = -errno;
-	} else {
-		/* Out of the way of the numbers that this process expects. */
-		int high = fcntl(pin->fd, F_DUPFD_CLOEXEC, 512);
-
-		if (high >= 0) {
-			close(pin->fd);
-			pin->fd = high;
-		}
-	}
-	close(dir);
 	if (err)
 		return err;
-	if (caller) {
-		snprintf(who, sizeof(who), "/proc/%d", (int)caller->pid);
-		if (!stat(who, &st) && st.st_uid != geteuid())
-			(void)!fchown(pin->fd, st.st_uid, st.st_gid);
+	dir = open_parent(skep, pin->path, &name);
+	if (dir < 0)
+		err = dir;
+	else if (faccessat(dir, ".", X_OK, AT_EACCESS))
+		err = -errno;
+	else if (has_dot(name - 1))
+		err = -EPERM;
+	if (!err) {
+		pin->fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW,
+				 0600);
+		err = pin->fd < 0 ? -errno : 0;
 	}
+	if (dir >= 0)
+		close(dir);
+	skep_caller_files_leave();
+	if (err)
+		return err;
+	pin->fd = move_up(pin->fd);
 	err = fstat(pin->fd, &st) ? -errno : 0;
 	pin->dev = st.st_dev;
 	pin->ino = st.st_ino;
@@ -490,6 +489,20 @@ long skep_cmd_pin(struct skep_call *c)
 	return err;
 }
 
+/* A file that may be one, and the caller's to use: 0 or -errno. */
+static int open_pin(struct skep *skep, const char *path, uint32_t flags, int *file)
+{
+	int err = skep_caller_files_enter();
+
+	if (err)
+		return err;
+	*file = open_inside(skep, path, 0);
+	/* EPERM: of another file system. */
+	err = *file == -EPERM ? -EACCES : *file < 0 ? *file : check_access(*file, flags);
+	skep_caller_files_leave();
+	return err == -ENOENT && has_dot(path) ? -EPERM : err;
+}
+
 long skep_cmd_get(struct skep_call *c)
 {
 	uint32_t both = BPF_F_RDONLY | BPF_F_WRONLY, flags = c->attr.file_flags;
@@ -511,17 +524,8 @@ long skep_cmd_get(struct skep_call *c)
 		err = read_path(c, path);
 	if (!err && !c->skep->opts.pin_dir)
 		err = check_name(path, false);
-	if (!err && c->skep->opts.pin_dir) {
-		file = open_inside(c->skep, path, 0);
-		/* Of another file system, or not the caller's to use. */
-		err = file == -EPERM ? -EACCES : file < 0 ? file : 0;
-		if (err == -ENOENT && has_dot(path))
-			err = -EPERM;
-		if (!err && !permitted(file, (flags & both) == BPF_F_RDONLY   ? R_OK
-					     : (flags & both) == BPF_F_WRONLY ? W_OK
-									      : R_OK | W_OK))
-			err = -EACCES;
-	}
+	if (!err && c->skep->opts.pin_dir)
+		err = open_pin(c->skep, path, flags & both, &file);
 	if (err) {
 		if (file >= 0)
 			close(file);

@@ -83,9 +83,33 @@ static bool gpl_compatible(const char *license)
 	return false;
 }
 
-static bool needs_net_admin(uint32_t type)
+#define BIT(type) (1ull << BPF_PROG_TYPE_##type)
+
+/* Types that only these may load; the rest is for CAP_BPF. */
+static const struct {
+	enum skep_cap cap;
+	uint64_t types;
+} needs[] = {
+	{SKEP_CAP_NET_ADMIN, BIT(SCHED_CLS) | BIT(SCHED_ACT) | BIT(XDP) | BIT(LWT_IN) |
+				     BIT(LWT_OUT) | BIT(LWT_XMIT) | BIT(LWT_SEG6LOCAL) |
+				     BIT(SK_SKB) | BIT(SK_MSG) | BIT(FLOW_DISSECTOR) |
+				     BIT(CGROUP_DEVICE) | BIT(CGROUP_SOCK) | BIT(CGROUP_SOCK_ADDR) |
+				     BIT(CGROUP_SOCKOPT) | BIT(CGROUP_SYSCTL) | BIT(SOCK_OPS) |
+				     BIT(EXT) | BIT(NETFILTER)},
+	{SKEP_CAP_PERFMON, BIT(KPROBE) | BIT(TRACEPOINT) | BIT(PERF_EVENT) | BIT(RAW_TRACEPOINT) |
+				   BIT(RAW_TRACEPOINT_WRITABLE) | BIT(TRACING) | BIT(LSM) |
+				   BIT(STRUCT_OPS) | BIT(EXT)},
+};
+
+static bool may_load(const struct skep_call *c, uint32_t type)
 {
-	return type != BPF_PROG_TYPE_SOCKET_FILTER && type != BPF_PROG_TYPE_CGROUP_SKB;
+	if (type != BPF_PROG_TYPE_SOCKET_FILTER && type != BPF_PROG_TYPE_CGROUP_SKB &&
+	    !skep_capable(c->skep, SKEP_CAP_BPF))
+		return false;
+	for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]) && type < 64; i++)
+		if (needs[i].types >> type & 1 && !skep_capable(c->skep, needs[i].cap))
+			return false;
+	return true;
 }
 
 /* Programs and types that attach_prog_fd, attach_btf_id name: iterators take a function of the kernel's,
@@ -114,15 +138,15 @@ static int check_attach_target(struct skep_call *c)
 static int check_attr(struct skep_call *c)
 {
 	const union bpf_attr *a = &c->attr;
-	bool priv = skep_privileged(c->skep);
+	uint32_t most = skep_capable(c->skep, SKEP_CAP_BPF) ? MAX_INSNS : BPF_MAXINSNS;
 
 	if (a->prog_flags & ~PROG_FLAGS)
 		return -EINVAL;
 	if (a->prog_flags & BPF_F_TOKEN_FD)
 		return skep_wrong_fd((uint32_t)a->prog_token_fd); /* there are no tokens */
-	if (!a->insn_cnt || a->insn_cnt > (priv ? MAX_INSNS : BPF_MAXINSNS))
+	if (!a->insn_cnt || a->insn_cnt > most)
 		return -E2BIG;
-	if (!priv && needs_net_admin(a->prog_type))
+	if (!may_load(c, a->prog_type))
 		return -EPERM;
 	int err = check_attach_target(c);
 	if (err)
@@ -370,7 +394,9 @@ static int verify(struct load *l)
 		.get_map = get_map,
 		.phase = phase,
 		.arg = l,
-		.privileged = skep_privileged(l->c->skep),
+		/* The verifier tells no more: who has one of them gets what nobody has. */
+		.privileged = skep_capable(l->c->skep, SKEP_CAP_BPF) &&
+			      skep_capable(l->c->skep, SKEP_CAP_PERFMON),
 		.strict_alignment =
 			(a->prog_flags & (BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT)) ==
 			BPF_F_STRICT_ALIGNMENT,

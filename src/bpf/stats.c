@@ -12,7 +12,7 @@ static void stats_destroy(struct skep_object *obj)
 
 long skep_cmd_enable_stats(struct skep_call *c)
 {
-	if (!skep_privileged(c->skep))
+	if (!skep_capable(c->skep, SKEP_CAP_SYS_ADMIN))
 		return -EPERM;
 	if (c->attr.enable_stats.type != BPF_STATS_RUN_TIME)
 		return -EINVAL;

@@ -30,9 +30,13 @@ static int open_for_caller(const char *path)
 	at = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (at < 0)
 		return -errno;
-	fd = (int)syscall(SYS_openat2, at, path, &how, sizeof(how));
-	if (fd < 0)
-		fd = -errno;
+	fd = skep_caller_files_enter();
+	if (!fd) {
+		fd = (int)syscall(SYS_openat2, at, path, &how, sizeof(how));
+		if (fd < 0)
+			fd = -errno;
+		skep_caller_files_leave();
+	}
 	close(at);
 	return fd;
 }

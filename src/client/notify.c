@@ -106,31 +106,6 @@ unsigned long skep_notify_count(const struct skep_notify *n)
 
 /* ---- Serving ---- */
 
-/* Of /proc/PID/status: process and user, and whether it may use bpf(2) as root may. */
-static bool read_status(struct skep_caller *caller)
-{
-	char path[48], line[256];
-	unsigned long long caps = 0;
-	int id = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)caller->pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (fgets(line, sizeof(line), f)) {
-		sscanf(line, "Tgid: %d", &id);
-		sscanf(line, "Uid: %u", &caller->uid);
-		sscanf(line, "Gid: %u", &caller->gid);
-		sscanf(line, "CapEff: %llx", &caps);
-	}
-	fclose(f);
-	caller->tgid = id;
-	/* CAP_SYS_ADMIN, or CAP_BPF, which may do what this instance can. */
-	caller->unprivileged = !(caps & (1ull << 21 | 1ull << 39));
-	return id > 0;
-}
-
 static bool still_waits(int listener, uint64_t id)
 {
 	return !ioctl(listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
@@ -147,6 +122,8 @@ static long give_view(int view, int *fd)
 
 static long attach_xdp(struct skep_notify *n, const uint64_t *args)
 {
+	if (!(skep_caller_current()->caps & 1ull << SKEP_CAP_NET_ADMIN))
+		return -EPERM;
 	for (unsigned i = 0; i < n->nports; i++)
 		if (skep_net_hook_ifindex(n->ports[i]) == (uint32_t)args[1])
 			return skep_net_hook_xdp(n->ports[i], (int)args[2],
@@ -185,6 +162,15 @@ static long tell_direct(struct skep_notify *n, int fd, uint64_t to)
 	}
 	skep_object_put(&map->obj);
 	return ret;
+}
+
+/* Locks, and who lives that holds them, are shared by all who work on maps by themselves, whichever maps
+ * these are: by this process's user alone. */
+static bool is_ours(void)
+{
+	const struct skep_caller *caller = skep_caller_current();
+
+	return caller->uid == geteuid() && caller->fsuid == geteuid();
 }
 
 static long give_control(struct skep_notify *n, int handle, uint32_t id, int *fd)
@@ -233,14 +219,20 @@ static long answer_ask(struct skep_notify *n, const uint64_t *args, int *fd)
 		skep_ready_close(&ready);
 		return ret;
 	case SKEP_ASK_PARTS:
+		if (!is_ours())
+			return -EPERM;
 		*fd = skep_fd_reopen(skep_parts_fd(n->skep->parts), O_RDWR, false);
 		return *fd < 0 ? *fd : 0;
 	case SKEP_ASK_CHANGES:
 		*fd = skep_changes_fd(n->skep);
 		return *fd < 0 ? *fd : 0;
 	case SKEP_ASK_DIRECT:
+		if (!is_ours())
+			return -EPERM;
 		return tell_direct(n, (int)args[1], args[2]);
 	case SKEP_ASK_CONTROL:
+		if (!is_ours())
+			return -EPERM;
 		return give_control(n, (int)args[1], (uint32_t)args[2], fd);
 	case SKEP_ASK_PERF_MAP:
 		return skep_client_perf_mmap(n->skep, (int)args[1], args[2]);
@@ -335,11 +327,11 @@ static long call(struct skep_notify *n, const struct seccomp_notif *req, int *fd
 	const __u64 *from = req->data.args;
 	const uint64_t args[] = {from[0], from[1], from[2], from[3], from[4]};
 	enum skep_syscall which = skep_filter_call(&req->data);
-	struct skep_caller caller = {.pid = (pid_t)req->pid, .pidfd = -1}, *was;
+	struct skep_caller caller = {.pidfd = -1}, *was;
 	long ret;
 
 	*fd = -1;
-	if (!read_status(&caller))
+	if (!skep_caller_find(&caller, (pid_t)req->pid))
 		return -ESRCH;
 	caller.pidfd = (int)syscall(SYS_pidfd_open, (long)caller.tgid, 0L);
 	/* Only if it still waits are these the numbers of who called. */

@@ -114,7 +114,7 @@ static int attach_btf(struct skep_map *map, const union bpf_attr *attr, struct s
 		if (err)
 			return err;
 		err = skep_btf_fields(btf, map->obj.skep, attr->btf_value_type_id, &map->fields);
-		if (!err && map->fields.n && !skep_privileged(map->obj.skep))
+		if (!err && map->fields.n && !skep_capable(map->obj.skep, SKEP_CAP_BPF))
 			err = -EPERM;
 		if (!err)
 			err = skep_map_check_fields(map);
