@@ -12,16 +12,6 @@
 #include "net/frame.h"
 #include "net/verdict.h"
 
-#define BATCH    64
-#define HEADROOM 256 /* XDP_PACKET_HEADROOM */
-#define TAILROOM 320 /* what the kernel leaves behind a frame of full size */
-#define MIN_ROOM 4096 /* a page per frame at least, as drivers have it */
-/* Slots start at different sets of the first cache. */
-#define STAGGER 192
-
-/* Live frames have ifindex 1 in BPF_PROG_TEST_RUN: the loopback interface. */
-#define INGRESS_IFINDEX 1
-
 bool takes_packets(enum bpf_prog_type type)
 {
 	uint32_t n;
@@ -70,54 +60,41 @@ static void tick(struct replay *r, uint64_t pass, uint64_t at)
 static int run_user(struct replay *r)
 {
 	const struct skep_capture *c = r->capture;
-	size_t slot = HEADROOM + c->longest + TAILROOM;
-	struct skep_packet pkt[BATCH];
+	struct skep_capture_slots slots;
 	struct skep_runner *runner;
-	uint8_t *mem;
-	int err;
+	int err = skep_capture_slots_open(&slots, c);
 
-	slot = (slot < MIN_ROOM ? MIN_ROOM : (slot + 63) & ~(size_t)63) + STAGGER;
-	mem = aligned_alloc(64, slot * BATCH);
-	if (!mem)
-		return -ENOMEM;
-	memset(mem, 0, slot * BATCH);
+	if (err)
+		return err;
 	err = skep_runner_open(&runner, r->skep, r->prog_fd);
 	if (err)
 		goto out;
 	for (uint64_t pass = 0; !err && pass < r->repeat; pass++) {
-		for (uint64_t at = 0; at < c->n; at += BATCH) {
-			uint32_t n = c->n - at < BATCH ? (uint32_t)(c->n - at) : BATCH;
-			const struct skep_capture_packet *p = c->packets + at;
+		for (uint64_t at = 0; at < c->n;) {
 			uint64_t from = now_ns();
-			long done;
+			uint32_t n = skep_capture_slots_fill(&slots, at, 0);
+			long done = skep_run_packets(runner, slots.packets, n);
 
-			for (uint32_t i = 0; i < n; i++) {
-				pkt[i] = (struct skep_packet){.buf = mem + i * slot,
-							      .cap = (uint32_t)(slot - STAGGER),
-							      .off = HEADROOM,
-							      .len = p[i].len,
-							      .ifindex = INGRESS_IFINDEX,
-							      .tstamp = p[i].ns};
-				memcpy(pkt[i].buf + HEADROOM, c->data + p[i].off, p[i].len);
-			}
-			done = skep_run_packets(runner, pkt, n);
 			r->wall_ns += now_ns() - from;
 			if (done < 0) {
 				err = (int)done;
 				break;
 			}
 			for (uint32_t i = 0; i < n; i++) {
+				struct skep_packet *p = &slots.packets[i];
+
 				if (r->writer)
-					skep_frame_put_tag(&pkt[i]);
-				account(r, &p[i], pkt[i].verdict, pkt[i].buf + pkt[i].off,
-					pkt[i].len, !pass);
+					skep_frame_put_tag(p);
+				account(r, &c->packets[at + i], p->verdict, p->buf + p->off, p->len,
+					!pass);
 			}
-			tick(r, pass, at + n);
+			at += n;
+			tick(r, pass, at);
 		}
 	}
 	skep_runner_close(runner);
 out:
-	free(mem);
+	skep_capture_slots_close(&slots);
 	return err;
 }
 
@@ -169,7 +146,7 @@ static int run_kernel(struct replay *r)
 				account(r, p, attr.test.retval, out + twice,
 					attr.test.data_size_out - twice, !pass);
 			}
-			if (at % BATCH == BATCH - 1 || at + 1 == c->n)
+			if (at % SKEP_CAPTURE_BATCH == SKEP_CAPTURE_BATCH - 1 || at + 1 == c->n)
 				tick(r, pass, at + 1);
 		}
 	}

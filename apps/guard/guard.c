@@ -30,11 +30,6 @@
 #include "net/wire.h"
 #include "skep.h"
 
-#define BATCH     64u
-#define HEADROOM  256u
-#define MAX_FRAME 65536u
-#define SLOT      (HEADROOM + MAX_FRAME + 320u)
-
 extern const char skep_bpf_object_guard[], skep_bpf_object_guard_end[];
 
 static const char usage[] =
@@ -514,47 +509,26 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-/* Copies up to a batch of packets, from number `at`, into slots with room around them. */
-static uint32_t fill(const struct skep_capture *c, uint64_t at, const struct options *o,
-		     uint8_t *slots, struct skep_packet *packets)
+static void judge_capture(struct guard *g, const struct options *o, struct skep_capture_slots *s,
+			  struct skep_capture_writer *out)
 {
-	uint32_t n = 0;
-
-	for (; n < BATCH && at + n < c->n; n++) {
-		const struct skep_capture_packet *in = &c->packets[at + n];
-		uint8_t *slot = slots + (size_t)n * SLOT;
-		uint32_t len = in->len < MAX_FRAME ? in->len : MAX_FRAME;
-
-		memcpy(slot + HEADROOM, c->data + in->off, len);
-		packets[n] = (struct skep_packet){
-			.buf = slot,
-			.cap = SLOT,
-			.off = HEADROOM,
-			.len = len,
-			.ifindex = 1,
-			.tstamp = in->ns,
-			.flags = o->packet_clock ? SKEP_PACKET_CLOCK : 0,
-		};
-	}
-	return n;
-}
-
-static void judge_capture(struct guard *g, const struct options *o, const struct skep_capture *c,
-			  struct skep_capture_writer *out, uint8_t *slots)
-{
-	struct skep_packet packets[BATCH];
+	const struct skep_capture *c = s->capture;
 	uint64_t at = 0, run_ns = 0, start;
 	uint32_t n;
 
-	while (!stop && (n = fill(c, at, o, slots, packets)) > 0) {
+	while (!stop &&
+	       (n = skep_capture_slots_fill(s, at, o->packet_clock ? SKEP_PACKET_CLOCK : 0)) > 0) {
 		start = now_ns();
-		skep_run_packets(g->runner, packets, n);
+		skep_run_packets(g->runner, s->packets, n);
 		run_ns += now_ns() - start;
-		for (uint32_t i = 0; out && i < n; i++)
-			if (packets[i].verdict == XDP_PASS)
-				skep_capture_write(out, packets[i].buf + packets[i].off,
-						   packets[i].len, c->packets[at + i].wire_len,
+		for (uint32_t i = 0; out && i < n; i++) {
+			const struct skep_packet *p = &s->packets[i];
+
+			if (p->verdict == XDP_PASS)
+				skep_capture_write(out, p->buf + p->off, p->len,
+						   c->packets[at + i].wire_len,
 						   c->packets[at + i].ns);
+		}
 		at += n;
 	}
 	report(g, o, at, run_ns, run_ns);
@@ -565,11 +539,9 @@ static int run_capture(struct guard *g, const struct options *o)
 	struct skep_capture c = {0};
 	struct skep_capture_writer *out = NULL;
 	struct skep_error why = {0};
-	uint8_t *slots = malloc((size_t)BATCH * SLOT);
+	struct skep_capture_slots slots = {0};
 	int err = 0;
 
-	if (!slots)
-		return complain("no memory");
 	if (skep_capture_read(&c, o->capture, &why) ||
 	    (o->write && skep_capture_create(&out, o->write, &why))) {
 		err = complain("%s %s", why.what, why.next);
@@ -577,12 +549,15 @@ static int run_capture(struct guard *g, const struct options *o)
 	}
 	if (c.damaged)
 		err = complain("%s", why.what);
-	judge_capture(g, o, &c, out, slots);
+	if (skep_capture_slots_open(&slots, &c))
+		err = complain("no memory");
+	else
+		judge_capture(g, o, &slots, out);
 	if (skep_capture_close(out))
 		err = complain("%s: not all could be written", o->write);
 out:
+	skep_capture_slots_close(&slots);
 	skep_capture_free(&c);
-	free(slots);
 	return err;
 }
 

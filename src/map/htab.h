@@ -102,6 +102,15 @@ struct skep_htab {
 	(BPF_F_NO_PREALLOC | BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE | BPF_F_ZERO_SEED |             \
 	 SKEP_MAP_ACCESS_FLAGS)
 
+/* What is alike in the rows of all four kinds. */
+#define HTAB_OPS                                                                                   \
+	.check = htab_check, .destroy = htab_destroy, .update = htab_prog_update,                  \
+	.delete = htab_prog_delete, .for_each = htab_for_each, .sys_lookup = htab_sys_lookup,      \
+	.sys_update = htab_sys_update, .sys_delete = htab_sys_delete,                              \
+	.sys_lookup_delete = htab_sys_lookup_delete, .next_key = htab_next_key,                    \
+	.lookup_batch = htab_lookup_batch, .contains = htab_contains, .mem_usage = htab_mem_usage, \
+	.batch = SKEP_BATCH_ALL, .is_inner_ok = true, .anywhere = true, .flags_ok = HTAB_FLAGS
+
 #define BACKED_BUCKETS 64u /* a page */
 
 /* A slot: bit 63 ref, 62-52 changes, 51-32 hash bits, 31-28 changes, 27-0 element + 1. */

@@ -139,6 +139,57 @@ void skep_capture_free(struct skep_capture *c)
 
 /* ---- Writing ---- */
 
+/* ---- Slots ---- */
+
+#define HEADROOM 256 /* XDP_PACKET_HEADROOM */
+#define TAILROOM 320 /* what the kernel leaves behind a frame of full size */
+#define MIN_ROOM 4096 /* a page per frame at least, as drivers have it */
+/* Slots start at different sets of the first cache. */
+#define STAGGER 192
+/* As frames have it in BPF_PROG_TEST_RUN: the loopback interface. */
+#define INGRESS_IFINDEX 1
+
+int skep_capture_slots_open(struct skep_capture_slots *s, const struct skep_capture *c)
+{
+	size_t room = HEADROOM + c->longest + TAILROOM;
+
+	s->capture = c;
+	s->size = (room < MIN_ROOM ? MIN_ROOM : (room + 63) & ~(size_t)63) + STAGGER;
+	s->mem = aligned_alloc(64, s->size * SKEP_CAPTURE_BATCH);
+	if (!s->mem)
+		return -ENOMEM;
+	memset(s->mem, 0, s->size * SKEP_CAPTURE_BATCH);
+	return 0;
+}
+
+void skep_capture_slots_close(struct skep_capture_slots *s)
+{
+	free(s->mem);
+}
+
+uint32_t skep_capture_slots_fill(struct skep_capture_slots *s, uint64_t at, uint32_t flags)
+{
+	const struct skep_capture *c = s->capture;
+	const struct skep_capture_packet *in = c->packets + at;
+	uint64_t left = c->n - at;
+	uint32_t n = left < SKEP_CAPTURE_BATCH ? (uint32_t)left : SKEP_CAPTURE_BATCH;
+	uint32_t cap = (uint32_t)(s->size - STAGGER);
+	const uint8_t *data = c->data;
+	uint8_t *slot = s->mem;
+
+	for (uint32_t i = 0; i < n; i++, slot += cap + STAGGER) {
+		s->packets[i] = (struct skep_packet){.buf = slot,
+						     .cap = cap,
+						     .off = HEADROOM,
+						     .len = in[i].len,
+						     .ifindex = INGRESS_IFINDEX,
+						     .tstamp = in[i].ns,
+						     .flags = flags};
+		memcpy(slot + HEADROOM, data + in[i].off, in[i].len);
+	}
+	return n;
+}
+
 struct skep_capture_writer {
 	pcap_t *p;
 	pcap_dumper_t *d;

@@ -6,9 +6,11 @@
 #define SKEP_CAPTURE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "client/error.h"
+#include "skep.h"
 
 struct skep_capture_packet {
 	uint64_t off; /* of its bytes in data */
@@ -30,6 +32,23 @@ struct skep_capture {
 /* Ethernet only. 0 or -errno with err filled in; a damaged file is also told in err. */
 int skep_capture_read(struct skep_capture *c, const char *path, struct skep_error *err);
 void skep_capture_free(struct skep_capture *c);
+
+/*
+ * A capture's packets on their way through a program, a batch at a time: in slots of memory with
+ * the room around a frame that drivers leave.
+ */
+#define SKEP_CAPTURE_BATCH 64
+struct skep_capture_slots {
+	const struct skep_capture *capture;
+	uint8_t *mem;
+	size_t size; /* of a slot */
+	struct skep_packet packets[SKEP_CAPTURE_BATCH];
+};
+/* 0 or -ENOMEM. */
+int skep_capture_slots_open(struct skep_capture_slots *s, const struct skep_capture *c);
+void skep_capture_slots_close(struct skep_capture_slots *s);
+/* Puts packets from number `at` on into their slots, with SKEP_PACKET_* flags. How many; 0: the end. */
+uint32_t skep_capture_slots_fill(struct skep_capture_slots *s, uint64_t at, uint32_t flags);
 
 struct skep_capture_writer;
 int skep_capture_create(struct skep_capture_writer **out, const char *path, struct skep_error *err);
