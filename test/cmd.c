@@ -24,7 +24,7 @@
 
 static struct {
 	char dir[64];
-	char root[PATH_MAX], skep[PATH_MAX];
+	char root[PATH_MAX], build[PATH_MAX], skep[PATH_MAX + 8];
 	char *paths[1024];
 	int npaths;
 	struct cmd_result result;
@@ -44,8 +44,8 @@ static void find_self(void)
 		assert_non_null(slash);
 		*slash = 0;
 	}
-	assert_true((size_t)snprintf(state.skep, sizeof(state.skep), "%s/skep", self) <
-		    sizeof(state.skep));
+	strcpy(state.build, self);
+	snprintf(state.skep, sizeof(state.skep), "%s/skep", self);
 	/* The root is the nearest folder above that holds examples/. */
 	while ((slash = strrchr(self, '/'))) {
 		char probe[PATH_MAX + 16];
@@ -68,6 +68,9 @@ const char *cmd_dir(void)
 	assert_non_null(mkdtemp(state.dir));
 	snprintf(cache, sizeof(cache), "%s/cache", state.dir);
 	setenv("XDG_CACHE_HOME", cache, 1);
+	/* Clients, and of a sanitizer build the command too, are run with LD_PRELOAD: a library before
+	 * the sanitizer's is as it should be. */
+	setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 0);
 	find_self();
 	return state.dir;
 }
@@ -76,6 +79,24 @@ const char *cmd_root(void)
 {
 	cmd_dir();
 	return state.root;
+}
+
+const char *cmd_build(void)
+{
+	cmd_dir();
+	return state.build;
+}
+
+int cmd_setup(void **cmocka)
+{
+	cmd_dir();
+	return 0;
+}
+
+int cmd_teardown(void **cmocka)
+{
+	cmd_cleanup();
+	return 0;
 }
 
 const char *cmd_path(const char *name)

@@ -19,7 +19,12 @@ const char *cmd_file(const char *name, const void *data, size_t len);
 const char *cmd_text(const char *name, const char *text);
 /* The repository's root, where the examples are. */
 const char *cmd_root(void);
+/* The folder of the build, where the command is. */
+const char *cmd_build(void);
 void cmd_cleanup(void);
+/* The same for cmocka's groups. */
+int cmd_setup(void **cmocka);
+int cmd_teardown(void **cmocka);
 
 /* ---- Runs ---- */
 struct cmd_result {

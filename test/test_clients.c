@@ -22,8 +22,6 @@
 
 #define HERE "test/clients"
 
-static char build[PATH_MAX]; /* the folder */
-
 /* sh -c, with a time limit. The exit status; its output is put in `out`, errors in `out`.err. */
 static int sh(const char *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static int sh(const char *out, const char *fmt, ...)
@@ -90,7 +88,7 @@ static void twin(const char *name, int lines, const char *pre, const char *clien
 	FILE *f;
 	int n = 0;
 
-	must(name, sh(ours, "%s/skep exec -- %s", build, client), ours);
+	must(name, sh(ours, "%s/skep exec -- %s", cmd_build(), client), ours);
 	assert_int_equal(sh(count, "sh -c 'wc -l <%s'", ours), 0);
 	f = fopen(count, "r");
 	assert_non_null(f);
@@ -116,7 +114,7 @@ static const char *object(void)
 {
 	static char path[PATH_MAX + 64];
 
-	snprintf(path, sizeof(path), "%s/bpf/" HERE "/bpf/client.bpf.o", build);
+	snprintf(path, sizeof(path), "%s/bpf/" HERE "/bpf/client.bpf.o", cmd_build());
 	return path;
 }
 
@@ -141,7 +139,7 @@ static void test_probe(void **state)
 
 	NEEDS(have("bpftool") && !geteuid() && cmd_kernel(), "bpftool, root and bpf(2)");
 	sh(theirs, "unshare -m bpftool feature probe");
-	sh(ours, "%s/skep exec -- bpftool feature probe", build);
+	sh(ours, "%s/skep exec -- bpftool feature probe", cmd_build());
 	if (sh(diff, "sh %s/" HERE "/probe.sh %s %s %s/" HERE "/probe.known", cmd_root(), theirs,
 	       ours, cmd_root())) {
 		show(diff);
@@ -171,7 +169,7 @@ static void test_skeleton(void **state)
 	must("gen skeleton",
 	     sh(out,
 		"sh -c '%s/skep exec -- bpftool gen skeleton %s name client >%s/client.skel.h'",
-		build, object(), dir),
+		cmd_build(), object(), dir),
 	     out);
 	must("cc",
 	     sh(out, "cc -O2 -I%s %s/" HERE "/skel/ringbuf.c -o %s/ringbuf -lbpf", dir, cmd_root(),
@@ -259,12 +257,6 @@ static void test_bpftrace(void **state)
 	}
 }
 
-static int teardown(void **state)
-{
-	cmd_cleanup();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,16 +265,6 @@ int main(void)
 		cmocka_unit_test(test_static),  cmocka_unit_test(test_go),
 		cmocka_unit_test(test_bcc),     cmocka_unit_test(test_bpftrace),
 	};
-	char *slash;
 
-	if (!realpath("/proc/self/exe", build))
-		return 1;
-	for (int i = 0; i < 2; i++) {
-		slash = strrchr(build, '/');
-		if (!slash)
-			return 1;
-		*slash = 0;
-	}
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 0);
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, cmd_setup, cmd_teardown);
 }

@@ -19,7 +19,6 @@
 
 #include "cmd.h"
 
-static char build[PATH_MAX]; /* the folder */
 static bool have_net;
 
 static void write_file(const char *path, const char *text)
@@ -56,7 +55,7 @@ static const char *client(const char *name)
 {
 	static char path[PATH_MAX + 64];
 
-	snprintf(path, sizeof(path), "%s/test/clients/%s", build, name);
+	snprintf(path, sizeof(path), "%s/test/clients/%s", cmd_build(), name);
 	return path;
 }
 
@@ -179,12 +178,6 @@ static void test_reason(void **state)
 	assert_null(strstr(said + 1, "skep: cgroups"));
 }
 
-static int teardown(void **state)
-{
-	cmd_cleanup();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,16 +185,6 @@ int main(void)
 		cmocka_unit_test(test_tools),   cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_reason),
 	};
-	char *slash;
 
-	if (!realpath("/proc/self/exe", build))
-		return 1;
-	for (int i = 0; i < 2; i++) {
-		slash = strrchr(build, '/');
-		if (!slash)
-			return 1;
-		*slash = 0;
-	}
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 0);
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, cmd_teardown);
 }

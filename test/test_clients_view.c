@@ -19,8 +19,6 @@
 
 #include "cmd.h"
 
-static char build[PATH_MAX]; /* the folder */
-
 /* A shell script, run by skep exec with these options; it must succeed. */
 static const struct cmd_result *script(const char *options, const char *name, const char *text)
 {
@@ -128,7 +126,7 @@ static void test_trace_pipe(void **state)
 		 "sleep 0.3\n"
 		 "bpftool prog run pinned $cls data_in $1/in2 repeat 2 >/dev/null\n"
 		 "wait $!\n",
-		 build);
+		 cmd_build());
 	r = script("", "trace.sh", text);
 	for (const char *line = r->out; *line; line = strchr(line, '\n') + 1) {
 		char comm[17], flags[8];
@@ -175,7 +173,7 @@ static void test_user(void **state)
 		"! bpftool map create /sys/fs/bpf/n type lpm_trie key 8 value 4 entries 4 name n "
 		"flags 1; rm /sys/fs/bpf/m; ls /sys/fs/bpf; cat /proc/sys/net/core/bpf_jit_enable' "
 		">%s/out 2>&1; r=$?; grep -v '^Error.*not permitted' %s/out; exit $r",
-		dir, build, build, dir, dir, dir, dir);
+		dir, cmd_build(), cmd_build(), dir, dir, dir, dir);
 	fflush(NULL);
 	status = system(line);
 	snprintf(line, sizeof(line), "rm -r %s", dir);
@@ -191,7 +189,7 @@ static void test_handles(void **state)
 	char line[2 * PATH_MAX];
 	const struct cmd_result *r;
 
-	snprintf(line, sizeof(line), "%s/test/clients/handles", build);
+	snprintf(line, sizeof(line), "%s/test/clients/handles", cmd_build());
 	r = skep_cmd("exec -- %s", line);
 	assert_int_equal(r->status, 0);
 	assert_non_null(strstr(r->out, "== dup"));
@@ -199,8 +197,8 @@ static void test_handles(void **state)
 		print_message("skipped: no comparison with the kernel\n");
 		skip();
 	}
-	snprintf(line, sizeof(line), "%s/test/clients/handles >%s && diff %s -", build, theirs,
-		 theirs);
+	snprintf(line, sizeof(line), "%s/test/clients/handles >%s && diff %s -", cmd_build(),
+		 theirs, theirs);
 	FILE *diff = popen(line, "w");
 
 	assert_non_null(diff);
@@ -215,7 +213,7 @@ static void test_attach(void **state)
 	const struct cmd_result *r;
 	char line[2 * PATH_MAX];
 
-	snprintf(line, sizeof(line), "%s/test/clients/attach", build);
+	snprintf(line, sizeof(line), "%s/test/clients/attach", cmd_build());
 	r = skep_cmd("exec -- %s refused", line);
 	if (r->status)
 		print_error("exit %d\n%s%s", r->status, r->out, r->err);
@@ -247,12 +245,6 @@ static void test_none(void **state)
 	assert_string_not_equal(skep_cmd("exec -- readlink /proc/self/ns/mnt")->out, own);
 }
 
-static int teardown(void **state)
-{
-	cmd_cleanup();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,16 +253,6 @@ int main(void)
 		cmocka_unit_test(test_handles),    cmocka_unit_test(test_attach),
 		cmocka_unit_test(test_none),
 	};
-	char *slash;
 
-	if (!realpath("/proc/self/exe", build))
-		return 1;
-	for (int i = 0; i < 2; i++) {
-		slash = strrchr(build, '/');
-		if (!slash)
-			return 1;
-		*slash = 0;
-	}
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 0);
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, cmd_setup, cmd_teardown);
 }

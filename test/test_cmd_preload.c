@@ -18,14 +18,12 @@
 
 #include "cmd.h"
 
-static char build[PATH_MAX]; /* the folder */
-
 static void waiter(const char *mode)
 {
 	const struct cmd_result *r;
 	char client[PATH_MAX + 64], line[PATH_MAX + 128];
 
-	snprintf(client, sizeof(client), "%s/test/clients/waiter", build);
+	snprintf(client, sizeof(client), "%s/test/clients/waiter", cmd_build());
 	snprintf(line, sizeof(line), "%s %s", client, mode);
 	r = skep_cmd("exec -- %s %s", client, mode);
 	if (r->status)
@@ -66,7 +64,7 @@ static void test_direct(void **state)
 	const char *said;
 
 	for (int c = 0; c < 2; c++) {
-		snprintf(client, sizeof(client), "%s/test/clients/%s", build, clients[c]);
+		snprintf(client, sizeof(client), "%s/test/clients/%s", cmd_build(), clients[c]);
 		for (int m = 0; m < 2; m++) {
 			snprintf(line, sizeof(line), "%s %s", client, modes[m]);
 			for (int no = 0; no < 2; no++) {
@@ -111,7 +109,7 @@ static void test_event(void **state)
 
 	if (geteuid())
 		skip();
-	snprintf(client, sizeof(client), "%s/test/clients/waiter", build);
+	snprintf(client, sizeof(client), "%s/test/clients/waiter", cmd_build());
 	r = skep_cmd("exec -- %s event", client);
 	assert_string_equal(r->out, "");
 	assert_int_equal(r->status, 0);
@@ -257,29 +255,23 @@ static void test_places(void **state)
 	assert_non_null(strstr(skep_cmd("exec -- env")->out, "LD_PRELOAD="));
 	assert_int_equal(sh("LD_PRELOAD=libm.so.6 %s/skep exec -- env | "
 			    "grep -q '^LD_PRELOAD=.*libskep-preload.so:libm.so.6$'",
-			    build),
+			    cmd_build()),
 			 0);
 	assert_int_equal(sh("cd %s && mkdir -p bin lib/skep 'a b' && cp %s/skep bin && "
 			    "cp %s/skep 'a b'",
-			    dir, build, build),
+			    dir, cmd_build(), cmd_build()),
 			 0);
 	assert_int_equal(sh("%s/bin/skep exec -- true 2>&1 | grep -q 'going on without'", dir), 0);
 	assert_int_equal(sh("%s/bin/skep exec -- sh -c 'exit 5' 2>/dev/null", dir), 5);
 	assert_int_equal(sh("cp %s/libskep-preload.so %s/lib/skep && "
 			    "%s/bin/skep exec -- env | grep -q '^LD_PRELOAD=.*/lib/skep/libskep'",
-			    build, dir, dir),
+			    cmd_build(), dir, dir),
 			 0);
 	assert_int_equal(
 		sh("cp %s/libskep-preload.so '%s/a b' && '%s/a b/skep' exec -- true 2>&1 | "
 		   "grep -q 'spaces or colons'",
-		   build, dir, dir),
+		   cmd_build(), dir, dir),
 		0);
-}
-
-static int teardown(void **state)
-{
-	cmd_cleanup();
-	return 0;
 }
 
 int main(void)
@@ -292,17 +284,6 @@ int main(void)
 		cmocka_unit_test(test_btf),      cmocka_unit_test(test_others),
 		cmocka_unit_test(test_places),
 	};
-	char *slash;
 
-	if (!realpath("/proc/self/exe", build))
-		return 1;
-	for (int i = 0; i < 2; i++) {
-		slash = strrchr(build, '/');
-		if (!slash)
-			return 1;
-		*slash = 0;
-	}
-	/* Of a sanitizer build the command too is run with LD_PRELOAD. */
-	setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 0);
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, cmd_setup, cmd_teardown);
 }

@@ -36,12 +36,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	cmd_cleanup();
-	return 0;
-}
-
 /* All lines, in their order, once each. */
 static bool says_all(const struct cmd_result *r)
 {
@@ -167,5 +161,5 @@ int main(void)
 		print_message("skipped: no bpf(2) here\n");
 		return 0;
 	}
-	return cmocka_run_group_tests_name("cmd_printk", tests, setup, teardown);
+	return cmocka_run_group_tests_name("cmd_printk", tests, setup, cmd_teardown);
 }

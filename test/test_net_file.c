@@ -156,12 +156,6 @@ static void test_hostile_captures(void **state)
 	assert_true(skep_capture_create(&w, cmd_path("no/such"), &err) < 0);
 }
 
-static int finish(void **state)
-{
-	cmd_cleanup();
-	return 0;
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -170,5 +164,5 @@ int main(void)
 		cmocka_unit_test(test_hostile_frames),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, finish);
+	return cmocka_run_group_tests(tests, NULL, cmd_teardown);
 }
