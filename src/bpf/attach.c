@@ -108,6 +108,8 @@ int skep_attach_check(const struct skep_prog *prog, uint32_t type)
 		}
 		return known ? 0 : -EINVAL;
 	}
+	case BPF_PROG_TYPE_NETFILTER:
+		return type == BPF_NETFILTER ? 0 : -EINVAL;
 	case BPF_PROG_TYPE_SCHED_CLS:
 		return owner == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
 	default:
@@ -158,8 +160,7 @@ static struct skep_mprog *list_at(struct skep *skep, uint32_t attach_type, uint3
 		       : NULL;
 }
 
-/* A map that can have programs: -EBADF, -EINVAL no map, -EOPNOTSUPP another kind. */
-static int check_sockmap(struct skep *skep, uint32_t fd)
+int skep_attach_sockmap(struct skep *skep, uint32_t fd)
 {
 	struct skep_map *map;
 	int err = skep_get_map(skep, fd, &map, NULL, NULL);
@@ -203,7 +204,7 @@ static int attach(struct skep *skep, struct skep_prog *prog, const union bpf_att
 	if (where == SKEP_AT_SOCKMAP) {
 		if (a->attach_flags || a->replace_bpf_fd)
 			return -EINVAL;
-		int err = check_sockmap(skep, a->target_fd);
+		int err = skep_attach_sockmap(skep, a->target_fd);
 		return err ? err : -EOPNOTSUPP;
 	}
 	list = where == SKEP_AT_NETDEV ? list_at(skep, a->attach_type, a->target_ifindex) : NULL;
@@ -268,7 +269,7 @@ static int detach_sockmap(struct skep *skep, const union bpf_attr *a, uint32_t p
 
 	if (a->replace_bpf_fd)
 		return -EINVAL;
-	err = check_sockmap(skep, a->target_fd);
+	err = skep_attach_sockmap(skep, a->target_fd);
 	if (err == -EOPNOTSUPP)
 		err = 0; /* looked at only later */
 	if (!err)
@@ -276,7 +277,7 @@ static int detach_sockmap(struct skep *skep, const union bpf_attr *a, uint32_t p
 	if (err)
 		return err;
 	skep_object_put(&prog->obj);
-	err = check_sockmap(skep, a->target_fd);
+	err = skep_attach_sockmap(skep, a->target_fd);
 	return err ? err : -ENOENT;
 }
 
@@ -372,7 +373,7 @@ long skep_cmd_prog_query(struct skep_call *c)
 		err = flags ? -EINVAL : skep_owner_netns((int)a->query.target_fd);
 		return err ? err : empty(c);
 	case SKEP_AT_SOCKMAP:
-		err = flags ? -EINVAL : check_sockmap(c->skep, a->query.target_fd);
+		err = flags ? -EINVAL : skep_attach_sockmap(c->skep, a->query.target_fd);
 		/* The kernel asks another kind of map only when it has answered. */
 		if ((!err || err == -EOPNOTSUPP) && empty(c))
 			err = -EFAULT;

@@ -22,6 +22,8 @@ enum skep_attach_target skep_attach_target(uint32_t attach_type);
 int skep_attach_check(const struct skep_prog *prog, uint32_t attach_type);
 /* The errno for a target that can't be there, because an instance has no such places. */
 int skep_attach_nowhere(uint32_t attach_type);
+/* A map that can have programs: 0, -EBADF, -EINVAL no map, -EOPNOTSUPP another kind. */
+int skep_attach_sockmap(struct skep *skep, uint32_t fd);
 /* Why attaching so was refused with err, to be said to people; NULL: for a reason of the call's own. */
 const char *skep_attach_reason(uint32_t attach_type, int err);
 

@@ -16,27 +16,75 @@
 
 /* ---- LINK_CREATE ---- */
 
-static int create_without_hook(const struct skep_prog *prog, const union bpf_attr *a)
-{
-	uint32_t flags = a->link_create.flags;
+#define CGROUP_LINK_FLAGS                                                                          \
+	((uint32_t)(BPF_F_ID | BPF_F_AFTER | BPF_F_BEFORE | BPF_F_PREORDER | BPF_F_LINK))
+#define MAX_UPROBES (1u << 20)
+/* Of <linux/netfilter.h>, which clashes with libc's. */
+#define NFPROTO_IPV4              2
+#define NFPROTO_IPV6              10
+#define NF_INET_NUMHOOKS          5
+#define BPF_F_NETFILTER_IP_DEFRAG 1u
 
-	switch (prog->type) {
-	case BPF_PROG_TYPE_CGROUP_SKB:
-		return flags & ~(uint32_t)(BPF_F_ID | BPF_F_AFTER | BPF_F_BEFORE | BPF_F_PREORDER |
-					   BPF_F_LINK)
-			       ? -EINVAL
-			       : -EBADF;
-	case BPF_PROG_TYPE_SCHED_CLS:
-		return skep_attach_nowhere(a->link_create.attach_type);
-	case BPF_PROG_TYPE_PERF_EVENT:
-	case BPF_PROG_TYPE_TRACEPOINT:
-		return flags ? -EINVAL : -EBADF;
-	case BPF_PROG_TYPE_KPROBE:
-		if (a->link_create.attach_type == BPF_PERF_EVENT)
-			return flags ? -EINVAL : -EBADF;
-		return -EOPNOTSUPP;
-	default:
+/* Checks of a netfilter link's own arguments; there is no family whose packets pass here. */
+static int netfilter_without_hook(const union bpf_attr *a)
+{
+	uint32_t pf = a->link_create.netfilter.pf;
+	bool known = pf == NFPROTO_IPV4 || pf == NFPROTO_IPV6;
+
+	if (a->link_create.flags)
 		return -EINVAL;
+	if (known && a->link_create.netfilter.hooknum >= NF_INET_NUMHOOKS)
+		return -EPROTO;
+	if (known && a->link_create.netfilter.flags & ~BPF_F_NETFILTER_IP_DEFRAG)
+		return -EOPNOTSUPP;
+	return -EAFNOSUPPORT;
+}
+
+/* The same of uprobes; those of an instance's clients can't be had. */
+static int uprobe_multi_without_hook(const struct skep_prog *prog, const union bpf_attr *a)
+{
+	uint32_t type = a->link_create.attach_type;
+	char path;
+
+	if (a->link_create.flags || prog->attach_type != type ||
+	    a->link_create.uprobe_multi.flags & ~BPF_F_UPROBE_MULTI_RETURN)
+		return -EINVAL;
+	if (!a->link_create.uprobe_multi.path || !a->link_create.uprobe_multi.offsets ||
+	    !a->link_create.uprobe_multi.cnt || (int)a->link_create.uprobe_multi.pid < 0)
+		return -EINVAL;
+	if (a->link_create.uprobe_multi.cnt > MAX_UPROBES)
+		return -E2BIG;
+	if (skep_caller_read_str(&path, skep_user_ptr(a->link_create.uprobe_multi.path), 1) < 0)
+		return -EFAULT;
+	return -EOPNOTSUPP;
+}
+
+static int create_without_hook(struct skep *skep, const struct skep_prog *prog,
+			       const union bpf_attr *a)
+{
+	uint32_t flags = a->link_create.flags, type = a->link_create.attach_type;
+	int err;
+
+	if (prog->type == BPF_PROG_TYPE_NETFILTER)
+		return netfilter_without_hook(a);
+	if (type == BPF_PERF_EVENT && prog->type != BPF_PROG_TYPE_CGROUP_SKB)
+		return flags ? -EINVAL : -EBADF;
+	if (prog->type == BPF_PROG_TYPE_KPROBE)
+		return type == BPF_TRACE_UPROBE_MULTI || type == BPF_TRACE_UPROBE_SESSION
+			       ? uprobe_multi_without_hook(prog, a)
+			       : -EOPNOTSUPP;
+	if (prog->type != skep_attach_prog_type(type))
+		return -EINVAL;
+	switch (skep_attach_target(type)) {
+	case SKEP_AT_CGROUP:
+		return flags & ~CGROUP_LINK_FLAGS ? -EINVAL : -EBADF;
+	case SKEP_AT_SOCKMAP:
+		err = flags ? -EINVAL : skep_attach_sockmap(skep, a->link_create.target_fd);
+		return !err ? -EOPNOTSUPP : err == -EOPNOTSUPP ? -EINVAL : err;
+	case SKEP_AT_NETNS:
+		return flags ? -EINVAL : skep_wrong_fd(a->link_create.target_fd);
+	default:
+		return skep_attach_nowhere(type);
 	}
 }
 
@@ -70,7 +118,7 @@ long skep_cmd_link_create(struct skep_call *c)
 		else if (skep_link_hook(c->skep, type, ifindex, &hook, &arg))
 			ret = skep_link_make(c, prog, type, ifindex, hook, arg, cookie);
 		else
-			ret = create_without_hook(prog, a);
+			ret = create_without_hook(c->skep, prog, a);
 	}
 	skep_object_put(&prog->obj);
 	return ret;
