@@ -40,6 +40,8 @@ PART_DIRS := net client trace
 CORE_SRC := $(wildcard $(CORE_DIRS:%=src/%/*.c))
 PART_SRC := $(wildcard $(PART_DIRS:%=src/%/*.c))
 CMD_SRC  := $(wildcard cmd/*.c)
+# BPF objects that are built into the command.
+TOOLS_BPF := $(patsubst %.bpf.c,$(BUILD)/obj/%.bpf.embed.o,$(wildcard tools/*.bpf.c))
 # In the clients of skep exec: with what it shares, and without a sanitizer, which those lack.
 PRELOAD_SRC := $(wildcard src/preload/*.c) src/client/standin.c
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(BUILD)/obj/preload/%.o)
@@ -61,7 +63,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
 
 # BPF programs, by the newest clang that is there.
 CLANG ?= $(notdir $(firstword $(wildcard $(foreach v,19 16 15 14,/usr/bin/clang-$(v))) clang))
-BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 -I/usr/include/$(shell uname -m)-linux-gnu
+BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 $(if $(filter x86_64,$(shell uname -m)),-D__TARGET_ARCH_x86 -D__x86_64__,-D__TARGET_ARCH_arm64 -D__aarch64__) -I/usr/include/$(shell uname -m)-linux-gnu
 # Applications: each folder makes a command of its name, its BPF object embedded.
 APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
 APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
@@ -124,7 +126,7 @@ $(BUILD)/libskep.so: $(call obj,$(CORE_SRC))
 	ln -sf libskep.so.$(VERSION) $(BUILD)/libskep.so.$(SOMAJOR)
 	ln -sf libskep.so.$(SOMAJOR) $@
 
-$(BUILD)/skep: $(call obj,$(CMD_SRC)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
+$(BUILD)/skep: $(call obj,$(CMD_SRC)) $(TOOLS_BPF) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ $(LIBS_PARTS) $(LIBS_CMD) -o $@
 
 $(BUILD)/obj/preload/%.o: %.c
@@ -193,7 +195,7 @@ VICTIM_FLAGS_cet := -fcf-protection=full
 $(VICTIMS): $(BUILD)/test/victims/%: test/victims/victim.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -O2 -g $(VICTIM_FLAGS_$*) -pthread $< -o $@
-$(BUILD)/test/test_cmd_trace: | $(VICTIMS)
+$(BUILD)/test/test_cmd_trace $(BUILD)/test/test_cmd_probe: | $(VICTIMS)
 $(BUILD)/test/test_exports: | $(BUILD)/libskep.a $(BUILD)/libskep.so
 # The programs of bench_exec: for the machine, for skep and for the kernel.
 BPF_CLANG ?= clang

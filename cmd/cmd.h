@@ -73,6 +73,8 @@ struct verdict {
 struct session {
 	/* Set by the caller. */
 	const char *path, *cc;
+	const void *builtin; /* an object of the command's own, instead of a file */
+	size_t builtin_size;
 	const char *prog; /* --prog: only this program */
 	const char *const *cflags;
 	bool kernel; /* --runtime kernel */

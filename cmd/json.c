@@ -7,8 +7,13 @@
 
 #define DEEPEST ((int)(sizeof(((struct json *)0)->first) / sizeof(bool)) - 1)
 
-static void indent(struct json *j)
+static void indent(struct json *j, bool value)
 {
+	if (j->line) {
+		if (value && !j->first[j->depth < DEEPEST ? j->depth : DEEPEST])
+			fputc(' ', j->f);
+		return;
+	}
 	fputc('\n', j->f);
 	for (int i = 0; i < j->depth; i++)
 		fputs("  ", j->f);
@@ -27,8 +32,8 @@ static void before(struct json *j)
 		return;
 	if (!j->first[d])
 		fputc(',', j->f);
+	indent(j, true);
 	j->first[d] = false;
-	indent(j);
 }
 
 void json_begin(struct json *j, FILE *f)
@@ -87,7 +92,7 @@ void json_close(struct json *j, char kind)
 	/* Closing a deeper level than is remembered has certainly written something. */
 	j->first[j->depth < DEEPEST ? j->depth : DEEPEST] = false;
 	if (!empty)
-		indent(j);
+		indent(j, false);
 	fputc(kind, j->f);
 }
 

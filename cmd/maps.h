@@ -14,6 +14,9 @@ struct session;
 /* What came out of ring buffers, gathered while programs run. */
 struct records;
 int records_open(struct records **out, struct bpf_object *obj);
+/* From here on records are given to fn instead of being kept. */
+typedef void (*records_fn)(void *arg, const struct bpf_map *map, const void *data, uint32_t len);
+void records_live(struct records *r, records_fn fn, void *arg);
 /* Takes what waits. Cheap if nothing does. */
 void records_take(struct records *r);
 void records_close(struct records *r);

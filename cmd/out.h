@@ -15,6 +15,7 @@ struct json {
 	int depth;
 	bool first[32]; /* nothing yet at that depth */
 	bool keyed; /* a key was written, its value comes next */
+	bool line; /* all on one line; set after json_begin() */
 };
 
 void json_begin(struct json *j, FILE *f);

@@ -22,6 +22,7 @@
 #define PERF_PAGES 64 /* per CPU */
 
 struct ring {
+	struct records *all;
 	const struct bpf_map *map;
 	struct perf_buffer *perf; /* or, for a ring buffer: */
 	uint64_t *consumer;
@@ -35,6 +36,8 @@ struct ring {
 struct records {
 	struct ring rings[MAX_RINGS];
 	uint32_t n;
+	records_fn fn; /* or NULL: they are kept */
+	void *arg;
 };
 
 static void keep(struct ring *r, const void *data, uint32_t len)
@@ -42,6 +45,10 @@ static void keep(struct ring *r, const void *data, uint32_t len)
 	struct record *k = &r->kept[r->nkept];
 
 	r->total++;
+	if (r->all->fn) {
+		r->all->fn(r->all->arg, r->map, data, len);
+		return;
+	}
 	if (r->nkept == KEEP)
 		return;
 	k->data = malloc(len ? len : 1);
@@ -113,11 +120,18 @@ int records_open(struct records **out, struct bpf_object *obj)
 			continue;
 		if (r->n == MAX_RINGS)
 			return -E2BIG;
+		r->rings[r->n].all = r;
 		err = (type == BPF_MAP_TYPE_RINGBUF ? map_ring : map_perf)(&r->rings[r->n++], map);
 		if (err)
 			return err;
 	}
 	return 0;
+}
+
+void records_live(struct records *r, records_fn fn, void *arg)
+{
+	r->fn = fn;
+	r->arg = arg;
 }
 
 static void take(struct ring *r)

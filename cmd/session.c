@@ -191,7 +191,14 @@ static int open_object(struct session *s)
 	struct skep_compiled c = {0};
 	int err;
 
-	if (skep_compile_is_source(s->path)) {
+	if (s->builtin) {
+		c.image = malloc(s->builtin_size);
+		if (!c.image)
+			return -ENOMEM;
+		memcpy(c.image, s->builtin, s->builtin_size);
+		c.size = s->builtin_size;
+		err = 0;
+	} else if (skep_compile_is_source(s->path)) {
 		err = skep_compile(s->path, &opts, &c, &s->err);
 		if (c.diagnostics)
 			fputs(c.diagnostics, stderr);

@@ -2,41 +2,44 @@
 /*
  * skep trace: a program's probes in a command and its children, or in running processes.
  */
-#include "cmd.h"
+#include "trace.h"
 
-#include <bpf/libbpf.h>
-#include <errno.h>
 #include <getopt.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-#include "maps.h"
-#include "notes.h"
-#include "out.h"
-#include "set.h"
-#include "tracepipe.h"
-#include "trace/trace.h"
 
 static const char usage[] = "usage: skep trace PROG.{bpf.c,o} [OPTIONS] -- COMMAND [ARGUMENTS]\n"
-			    "       skep trace PROG.{bpf.c,o} [OPTIONS] -p PID\n";
+			    "       skep trace PROG.{bpf.c,o} [OPTIONS] -p PID\n"
+			    "       skep trace -e PROBE [OPTIONS] {-- COMMAND | -p PID}\n";
 
 static const char help[] =
-	"\nAttaches a program's probes (uprobe, uretprobe: by its sections' names) to functions of "
+	"\nAttaches a program's probes (uprobe, uretprobe, system calls: by its sections' names) "
+	"to "
 	"a\n"
-	"command and its children, or of running processes. Shows what the program prints and, at "
-	"the\n"
-	"end, its maps. Needs no root: the processes must be your own.\n"
+	"command and its children, or to running processes. Shows what the program prints, its "
+	"events\n"
+	"as they come and, at the end, its maps. Or one-line probes, without a program:\n"
 	"\n"
+	"  syscall:openat        with wildcards: syscall:*at\n"
+	"  uprobe:/bin/bash:readline, uprobe:c:malloc(size:ulong), "
+	"uretprobe:c:getenv(name:str):str\n"
+	"  ... if ret < 0 && comm == \"cat\"     fields: arguments, ret, latency, pid, tid, uid, "
+	"comm\n"
+	"\n"
+	"Needs no root: the processes must be your own.\n"
+	"\n"
+	"  -e, --event PROBE     such a probe; may be repeated\n"
+	"      --count           count calls instead of showing them\n"
+	"      --hist FIELD      a histogram of latency, ret or an argument instead\n"
+	"      --latency         with --count: the time they took\n"
+	"      --by-pid          counts and histograms for each process\n"
+	"      --stack           where each call comes from, by frame pointers\n"
 	"  -p, --pid PID         trace this process; may be repeated\n"
 	"  -t, --for TIME        stop after 10s, 500ms, 2m (a command runs on)\n"
 	"  -m, --map NAME        show only this map, and all of it; may be repeated\n"
 	"  -S, --set MAP[KEY]=VALUE  put an element into a map first; may be repeated\n"
-	"      --json            one JSON object at the end instead of text\n"
+	"      --json            JSON instead of text: an object a line, the last one with the "
+	"maps\n"
 	"      --runtime NAME    user (skep's own, the default) or kernel (Linux's, as root: "
 	"probes\n"
 	"                        fire in every process, so programs have to filter)\n"
@@ -45,40 +48,19 @@ static const char help[] =
 	"\n"
 	"Exit status: the command's; with -p 0; 1 refused or failed, 2 wrong usage.\n";
 
-#define MAX_PIDS  64
-#define MAX_NAMED 32
-#define MAX_SETS  512
-#define STEP_MS   20
-
-struct trace_cmd {
-	struct session s;
-	pid_t pids[MAX_PIDS];
-	uint32_t npids, nmaps, nsets;
-	const char *maps[MAX_NAMED + 1], *sets[MAX_SETS];
-	char **command;
-	uint64_t duration_ns;
-	bool json;
-	struct records *records;
-	struct tracepipe *pipe; /* --runtime kernel */
-	struct bpf_link **links;
-	struct skep_trace *trace;
-};
-
-static volatile sig_atomic_t stop;
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop = 1;
-}
-
-enum { O_JSON = 256, O_RUNTIME, O_CC };
+enum { O_JSON = 256, O_RUNTIME, O_CC, O_COUNT, O_HIST, O_STACK, O_BY_PID, O_LATENCY };
 
 static const struct option options[] = {
 	{"pid", required_argument, NULL, 'p'},
 	{"for", required_argument, NULL, 't'},
 	{"map", required_argument, NULL, 'm'},
 	{"set", required_argument, NULL, 'S'},
+	{"event", required_argument, NULL, 'e'},
+	{"count", no_argument, NULL, O_COUNT},
+	{"hist", required_argument, NULL, O_HIST},
+	{"stack", no_argument, NULL, O_STACK},
+	{"by-pid", no_argument, NULL, O_BY_PID},
+	{"latency", no_argument, NULL, O_LATENCY},
 	{"json", no_argument, NULL, O_JSON},
 	{"runtime", required_argument, NULL, O_RUNTIME},
 	{"cc", required_argument, NULL, O_CC},
@@ -86,9 +68,25 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
+static int add_events(struct trace_cmd *c, const char *const *events, uint32_t n)
+{
+	struct skep_error err = {{0}, {0}};
+
+	if (c->s.kernel)
+		return misuse(usage, "-e PROBE works with skep's own runtime");
+	for (uint32_t i = 0; i < n; i++)
+		if (probes_add(&c->probes, events[i], &err)) {
+			complain_error(&err);
+			return EXIT_USAGE;
+		}
+	return -1;
+}
+
 /* -1: go on; otherwise the exit status. */
 static int parse(struct trace_cmd *c, int argc, char **argv)
 {
+	static const char *events[PROBE_MAX];
+	uint32_t nevents = 0;
 	uint64_t n;
 	int o;
 
@@ -96,7 +94,7 @@ static int parse(struct trace_cmd *c, int argc, char **argv)
 		return misuse(usage, "SKEP_RUNTIME is user or kernel, not \"%s\"",
 			      getenv("SKEP_RUNTIME"));
 	/* What follows "--" is the command's; before it, options and the program in any order. */
-	while ((o = getopt_long(argc, argv, "p:t:m:S:h", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "p:t:m:S:e:h", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
 			if (parse_number(optarg, 1, INT32_MAX, &n))
@@ -121,8 +119,28 @@ static int parse(struct trace_cmd *c, int argc, char **argv)
 				return misuse(usage, "--set: at most %d elements", MAX_SETS);
 			c->sets[c->nsets++] = optarg;
 			break;
+		case 'e':
+			if (nevents == PROBE_MAX)
+				return misuse(usage, "--event: at most %d probes", PROBE_MAX);
+			events[nevents++] = optarg;
+			break;
+		case O_COUNT:
+			c->probes.count = true;
+			break;
+		case O_HIST:
+			c->probes.hist = optarg;
+			break;
+		case O_STACK:
+			c->probes.stack = true;
+			break;
+		case O_BY_PID:
+			c->probes.by_pid = true;
+			break;
+		case O_LATENCY:
+			c->probes.latency = true;
+			break;
 		case O_JSON:
-			c->json = true;
+			c->json = c->probes.json = true;
 			break;
 		case O_RUNTIME:
 			if (session_runtime(&c->s, optarg))
@@ -141,9 +159,19 @@ static int parse(struct trace_cmd *c, int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind == argc)
-		return misuse(usage, "which program? Pass C source or an object file.");
-	c->s.path = argv[optind++];
+	if (nevents) {
+		o = add_events(c, events, nevents);
+		if (o >= 0)
+			return o;
+	} else if (optind == argc) {
+		return misuse(usage, "which program? Pass C source, an object file, or -e PROBE.");
+	} else {
+		c->s.path = argv[optind++];
+	}
+	if (!nevents && (c->probes.count || c->probes.hist || c->probes.stack || c->probes.by_pid ||
+			 c->probes.latency))
+		return misuse(usage,
+			      "--count, --hist, --latency, --by-pid and --stack are for -e PROBE");
 	if (optind < argc)
 		c->command = argv + optind;
 	if (!c->command && !c->npids)
@@ -153,238 +181,18 @@ static int parse(struct trace_cmd *c, int argc, char **argv)
 	return -1;
 }
 
-/* bpf_printk goes where it does not mix with JSON. */
-static void on_printk(void *arg, const char *text, size_t len)
-{
-	struct trace_cmd *c = arg;
-	FILE *f = c->json ? stderr : stdout;
-
-	fwrite(text, 1, len, f);
-	if (!len || text[len - 1] != '\n')
-		fputc('\n', f);
-}
-
-static void on_notice(void *arg, const char *text)
-{
-	(void)arg;
-	complain("%s", text);
-}
-
-static int set_elements(struct trace_cmd *c)
-{
-	struct skep_error why = {{0}, {0}};
-	int err = 0;
-
-	for (uint32_t i = 0; i < c->nsets && !err; i++)
-		err = set_element(c->s.obj, c->sets[i], &why);
-	if (err)
-		complain_error(&why);
-	return err;
-}
-
-static int load(struct trace_cmd *c)
-{
-	bool told = false;
-	char why[1024];
-	int err;
-
-	c->s.keep = true;
-	err = session_load(&c->s);
-	if (!err)
-		return set_elements(c);
-	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
-		const struct verdict *v = &c->s.verdicts[i];
-
-		if (!v->tried || v->accepted)
-			continue;
-		complain("program %s is refused:", v->name);
-		print_refusal(stderr, &c->s, v, color_on(stderr));
-		told = true;
-	}
-	if (!told) {
-		session_warnings(why, sizeof(why), err);
-		complain("%s can't be loaded: %s", c->s.path, why);
-	}
-	return err;
-}
-
-/* ---- The kernel's runtime: libbpf attaches, to all processes ---- */
-
-static int attach_kernel(struct trace_cmd *c)
-{
-	char why[1024];
-
-	c->links = calloc(c->s.nverdicts, sizeof(struct bpf_link *));
-	if (!c->links)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < c->s.nverdicts; i++) {
-		c->links[i] = bpf_program__attach(session_program(&c->s, i));
-		if (!c->links[i]) {
-			int e = -errno;
-
-			session_warnings(why, sizeof(why), e);
-			complain("program %s can't be attached: %s", c->s.verdicts[i].name, why);
-			return e;
-		}
-	}
-	if (tracepipe_wanted(c->s.obj) && tracepipe_open(&c->pipe, true, on_printk, c))
-		complain("bpf_printk is not shown: the kernel's trace can't be read");
-	return 0;
-}
-
-static int start_kernel(struct trace_cmd *c, pid_t *pid)
-{
-	*pid = fork();
-	if (!*pid) {
-		execvp(c->command[0], c->command);
-		complain("%s: %s", c->command[0], strerror(errno));
-		_exit(errno == ENOENT ? 127 : 126);
-	}
-	return *pid < 0 ? -errno : 0;
-}
-
-static int serve_kernel(struct trace_cmd *c, pid_t pid, int *status)
-{
-	struct timespec ts = {0, STEP_MS * 1000000L};
-
-	tracepipe_take(c->pipe);
-	if (pid > 0 && waitpid(pid, status, WNOHANG) == pid)
-		return -ECHILD;
-	nanosleep(&ts, NULL);
-	return 0;
-}
-
-static void detach_kernel(struct trace_cmd *c)
-{
-	for (uint32_t i = 0; c->links && i < c->s.nverdicts; i++)
-		bpf_link__destroy(c->links[i]);
-	free(c->links);
-	c->links = NULL;
-	tracepipe_take(c->pipe);
-}
-
-/* ---- skep's own ---- */
-
-static int attach(struct trace_cmd *c)
-{
-	struct skep_trace_opts opts = {.notice = on_notice, .notice_arg = c};
-	struct skep_error err = {{0}, {0}};
-	int e = skep_trace_open(&c->trace, c->s.skep, &opts, &err);
-
-	for (uint32_t i = 0; i < c->s.nverdicts && !e; i++) {
-		struct bpf_program *prog = session_program(&c->s, i);
-		int n = skep_trace_section(c->trace, bpf_program__fd(prog),
-					   c->s.verdicts[i].section, &err);
-
-		e = n < 0 ? n : 0;
-	}
-	if (e)
-		complain_error(&err);
-	return e;
-}
-
-static void show(struct trace_cmd *c)
-{
-	struct maps_opts m = {.names = c->nmaps ? c->maps : NULL,
-			      .records = c->records,
-			      .color = !c->json && color_on(stdout)};
-	uint64_t missed = c->trace ? skep_trace_missed(c->trace) : 0;
-	struct json j;
-
-	if (!c->json) {
-		maps_text(stdout, c->s.obj, &m);
-	} else {
-		json_begin(&j, stdout);
-		json_open(&j, '{');
-		json_key(&j, "maps");
-		maps_json(&j, c->s.obj, &m);
-		json_key(&j, "missed");
-		json_u64(&j, missed);
-		json_close(&j, '}');
-		json_end(&j);
-	}
-	if (missed)
-		complain("%llu events were missed", (unsigned long long)missed);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static bool any_alive(const struct trace_cmd *c)
-{
-	for (uint32_t i = 0; i < c->npids; i++)
-		if (!kill(c->pids[i], 0) || errno == EPERM)
-			return true;
-	return false;
-}
-
-static int run(struct trace_cmd *c)
-{
-	struct sigaction sa = {.sa_handler = on_signal};
-	struct skep_error err = {{0}, {0}};
-	uint64_t start = now_ns();
-	int e = 0, status = 0;
-	pid_t pid = 0;
-
-	sigaction(SIGINT, &sa, NULL);
-	sigaction(SIGTERM, &sa, NULL);
-	if (c->command)
-		e = c->s.kernel ? start_kernel(c, &pid)
-				: skep_trace_start(c->trace, c->command, &pid, &err);
-	for (uint32_t i = 0; i < c->npids && !e && !c->s.kernel; i++)
-		e = skep_trace_enter(c->trace, c->pids[i], &err);
-	if (e) {
-		complain_error(&err);
-		return EXIT_REFUSED;
-	}
-	/* The terminal's Ctrl-C reaches the command as well: its end is the end. */
-	while (!e && (c->command || !stop)) {
-		e = c->s.kernel ? serve_kernel(c, pid, &status)
-				: skep_trace_serve(c->trace, STEP_MS, &status);
-		records_take(c->records);
-		fflush(stdout);
-		if (c->duration_ns && now_ns() - start > c->duration_ns)
-			break;
-		if (c->npids && !any_alive(c))
-			break;
-	}
-	if (c->s.kernel)
-		detach_kernel(c);
-	else
-		skep_trace_detach(c->trace);
-	records_take(c->records);
-	show(c);
-	if (!c->command || e != -ECHILD)
-		return EXIT_OK;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 int cmd_trace(int argc, char **argv)
 {
-	struct trace_cmd c = {0};
-	int status = parse(&c, argc, argv), e;
+	struct trace_cmd *c = calloc(1, sizeof(*c));
+	int status;
 
-	if (status >= 0)
-		return status;
-	c.s.printk = on_printk;
-	c.s.printk_arg = &c;
-	status = EXIT_REFUSED;
-	if (!session_open(&c.s) && !load(&c)) {
-		e = records_open(&c.records, c.s.obj);
-		if (e)
-			complain("the ring buffers can't be mapped: %s", strerror(-e));
-		else if (!(c.s.kernel ? attach_kernel(&c) : attach(&c)))
-			status = run(&c);
-	}
-	skep_trace_close(c.trace);
-	detach_kernel(&c);
-	tracepipe_close(c.pipe);
-	records_close(c.records);
-	session_close(&c.s);
+	if (!c)
+		return EXIT_REFUSED;
+	status = parse(c, argc, argv);
+	if (status < 0)
+		status = trace_main(c);
+	else
+		probes_free(&c->probes);
+	free(c);
 	return status;
 }

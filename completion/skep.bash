@@ -38,7 +38,7 @@ _skep()
 		return
 		;;
 	--name) return ;;
-	-p | --prog | -m | --map | -S | --set | -n | --repeat | -t | --for)
+	-p | --prog | -m | --map | -S | --set | -e | --event | --hist | -n | --repeat | -t | --for)
 		return
 		;;
 	esac
@@ -55,7 +55,7 @@ _skep()
 		check) words="--json --log --repeat --btf $common" ;;
 		dump) words="--bytecode --jit --maps --btf $common" ;;
 		serve) words="--list --json --interpret --unprivileged --no-view --port --help" ;;
-		trace) words="--pid --for --map --set --json --runtime --cc --help" ;;
+		trace) words="--event --count --latency --by-pid --hist --stack --pid --for --map --set --json --runtime --cc --help" ;;
 		help) words="run check trace dump exec serve version" ;;
 		*) return ;;
 		esac

@@ -18,7 +18,7 @@
 #define IF_EQ(k) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (k), 0, 1)
 #define RET(k)   BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_##k)
 
-int trace_filter_install(uint64_t agent, uint32_t size)
+int trace_filter_install(uint64_t agent, uint32_t size, bool exits)
 {
 	struct sock_filter code[] = {
 		LOAD(arch),
@@ -28,6 +28,8 @@ int trace_filter_install(uint64_t agent, uint32_t size)
 		IF_EQ(SYS_execve),
 		RET(USER_NOTIF),
 		IF_EQ(SYS_execveat),
+		RET(USER_NOTIF),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, exits ? SYS_exit_group : UINT32_MAX, 0, 1),
 		RET(USER_NOTIF),
 		/* Others' filters. */
 		IF_EQ(SYS_seccomp),

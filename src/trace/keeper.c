@@ -29,6 +29,7 @@ enum {
 	TELL_DONE, /* value: the result; text, next: the error's; the listener after a start */
 	TELL_NOTICE,
 	TELL_ENDED, /* value: the command's status */
+	TELL_LEAVING, /* value: a process; ctl->seen counts the answers */
 };
 
 struct message {
@@ -101,6 +102,18 @@ static void on_notice(void *arg, const char *text)
 
 	snprintf(err.what, sizeof(err.what), "%s", text);
 	tell(t->keeper, TELL_NOTICE, 0, &err, -1);
+}
+
+/* The process waits meanwhile, but not for a supervisor that is gone or busy. */
+static void on_leaving(void *arg, pid_t pid)
+{
+	struct skep_trace *t = arg;
+	uint32_t seen = atomic_load(&t->ctl->seen);
+
+	if (!tell(t->keeper, TELL_LEAVING, pid, NULL, -1))
+		return;
+	for (int i = 0; i < 2500 && atomic_load(&t->ctl->seen) == seen; i++)
+		skep_sleep(200000);
 }
 
 /* What the supervisor had open is its own: pipes have to end when it does. */
@@ -208,6 +221,7 @@ static void keep(struct skep_trace *t, char *const *argv, pid_t group, bool lost
 	setpgid(0, 0); /* what a terminal sends to the supervisor's group is not meant */
 	prctl(PR_SET_NAME, "skep-keeper");
 	t->opts.notice = on_notice;
+	t->opts.leaving = t->opts.leaving ? on_leaving : NULL;
 	t->opts.notice_arg = t;
 	if (argv)
 		e = spawn_start(t, argv, group, &err);
@@ -260,6 +274,9 @@ static int await_done(struct skep_trace *t, struct skep_error *err)
 		switch (m.what) {
 		case TELL_NOTICE:
 			trace_notice(t, "%s", m.text);
+			break;
+		case TELL_LEAVING:
+			atomic_fetch_add(&t->ctl->seen, 1);
 			break;
 		case TELL_ENDED:
 			t->late.child_gone = true;
@@ -332,6 +349,10 @@ int skep_trace_serve(struct skep_trace *t, int timeout_ms, int *status)
 		}
 		if (m.what == TELL_NOTICE) {
 			trace_notice(t, "%s", m.text);
+		} else if (m.what == TELL_LEAVING) {
+			if (t->opts.leaving)
+				t->opts.leaving(t->opts.notice_arg, m.value);
+			atomic_fetch_add(&t->ctl->seen, 1);
 		} else if (m.what == TELL_ENDED) {
 			t->late.child_gone = true;
 			t->late.child_status = m.value;

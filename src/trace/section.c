@@ -61,7 +61,12 @@ static int attach_uprobe(struct skep_trace *t, int prog_fd, const char *rest, in
 static int attach_syscall(struct skep_trace *t, int prog_fd, const char *rest, int flags,
 			  struct skep_error *err)
 {
-	return skep_trace_syscall(t, prog_fd, rest[0] ? rest : NULL, (uint32_t)flags, 0, err);
+	const char *name = rest[0] ? rest : NULL;
+	int nr = name ? skep_trace_syscall_nr(name) : -1, e = 0;
+
+	if (!name || nr >= 0)
+		e = syscalls_check_record(t->skep, prog_fd, nr, (uint32_t)flags, err);
+	return e ? e : skep_trace_syscall(t, prog_fd, name, (uint32_t)flags, 0, err);
 }
 
 static const struct {

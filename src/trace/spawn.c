@@ -293,6 +293,9 @@ static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 	/* It may have been interrupted, and asks again. */
 	if (ioctl(t->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id))
 		return;
+	if (t->opts.leaving && (n->data.nr == SYS_exit_group || n->data.nr == SYS_execve ||
+				n->data.nr == SYS_execveat))
+		t->opts.leaving(t->opts.notice_arg, (pid_t)n->pid);
 	if (t->pass_tid == (pid_t)n->pid) {
 		t->pass_tid = 0;
 		pass(t->listener, n->id);
@@ -301,6 +304,8 @@ static void handle(struct skep_trace *t, const struct seccomp_notif *n)
 		   process_has_agent(t, (pid_t)n->pid) > 0) {
 		/* Whatever it is, it is made by the gate, and perhaps asked about once more. */
 		on_syscall(t, n);
+	} else if (n->data.nr == SYS_exit_group && t->opts.leaving) {
+		pass(t->listener, n->id);
 	} else if (n->data.nr == SYS_execve || n->data.nr == SYS_execveat) {
 		on_exec(t, n);
 	} else if (n->data.nr == SYS_seccomp || n->data.nr == SYS_prctl) {
@@ -354,7 +359,7 @@ struct started {
 static void become(struct skep_trace *t, struct started *s, char *const *argv)
 {
 	uint32_t size = t->syscalls && blob_get() ? (uint32_t)blob_get()->size : 0;
-	int fd = trace_filter_install(t->dir + DIR_AGENT, size);
+	int fd = trace_filter_install(t->dir + DIR_AGENT, size, t->opts.leaving != NULL);
 
 	atomic_store(&s->listener, fd < 0 ? fd : fd + 1);
 	while (!atomic_load(&s->go))

@@ -114,8 +114,8 @@ static const struct word open_flags[] = {W(O_CREAT),
 					 W(O_APPEND),
 					 W(O_NONBLOCK),
 					 W(O_CLOEXEC),
-					 W(O_DIRECTORY),
 					 W(O_NOFOLLOW),
+					 W(O_DIRECTORY),
 					 {"O_TMPFILE", 020000000},
 					 W(O_PATH),
 					 {"O_SYNC", 04010000},
@@ -293,7 +293,7 @@ int sysargs_write(char *buf, size_t size, enum arg_kind kind, uint64_t v)
 		put(&o, "%" PRIu64, v);
 		break;
 	case ARG_MODE:
-		put(&o, "0%o", (unsigned)v & 0177777);
+		put(&o, "%#o", (unsigned)v & 0177777);
 		break;
 	case ARG_PTR:
 		if (!v) {

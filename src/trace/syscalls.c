@@ -260,13 +260,10 @@ int syscalls_check_record(struct skep *skep, int prog_fd, int nr, uint32_t kind,
 int skep_trace_syscall(struct skep_trace *t, int prog_fd, const char *name, uint32_t kind,
 		       uint64_t cookie, struct skep_error *err)
 {
-	int nr = name ? skep_trace_syscall_nr(name) : -1, link, e;
+	int nr = name ? skep_trace_syscall_nr(name) : -1, link;
 
 	if (name && nr < 0)
 		return skep_fail(err, -ENOENT, NULL, "there is no system call '%s'", name);
-	e = syscalls_check_record(t->skep, prog_fd, nr, kind, err);
-	if (e)
-		return e;
 	link = trace_add_link(t, prog_fd, (enum agent_kind)kind, cookie, nr, err);
 	if (link < 0)
 		return link;

@@ -23,7 +23,10 @@ struct skep_trace_opts {
 	/* Something that people should know: a process that can't be entered, a place that can't be
 	 * patched. NULL: nobody is told. */
 	void (*notice)(void *arg, const char *text);
-	void *notice_arg;
+	/* A process of the started command is about to end or to execute another program: what happened in it has
+	 * been told, and its memory is still there. Costs a stop each time. NULL: nobody asks. */
+	void (*leaving)(void *arg, pid_t pid);
+	void *notice_arg; /* of both */
 };
 
 int skep_trace_open(struct skep_trace **out, struct skep *skep, const struct skep_trace_opts *opts,
@@ -44,7 +47,8 @@ struct skep_uprobe {
 /* Attaches the program behind a descriptor (type KPROBE): the number of places, or -errno. */
 int skep_trace_uprobe(struct skep_trace *trace, int prog_fd, const struct skep_uprobe *u,
 		      struct skep_error *err);
-/* Attaches to a system call (name NULL: to all); kind is an AGENT_* of agent/abi.h. */
+/* Attaches to a system call (name NULL: to all); kind is an AGENT_* of agent/abi.h. The records of tracepoints
+ * have room for six arguments. */
 int skep_trace_syscall(struct skep_trace *trace, int prog_fd, const char *name, uint32_t kind,
 		       uint64_t cookie, struct skep_error *err);
 int skep_trace_syscall_nr(const char *name); /* -ENOENT */

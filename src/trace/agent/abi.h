@@ -80,6 +80,7 @@ struct agent_ctl {
 	struct agent_seg slots, parts;
 	_Atomic uint32_t nmaps, nprogs, nlinks, nperf;
 	_Atomic uint64_t missed; /* events that no program saw */
+	_Atomic uint32_t seen; /* processes that were about to end, of which the supervisor knows */
 	_Atomic uint32_t entered; /* processes so far */
 	_Atomic uint64_t heap; /* end of what is used of the segment */
 	struct agent_map maps[AGENT_MAX_MAPS];
