@@ -121,7 +121,7 @@ def maps_results(path):
 
 
 PARSERS = {"6.1": verifier_results, "6.12": verifier_results, "progs": progs_results, "testrun": progs_results,
-           "maps": maps_results}
+           "maps": maps_results, "corpus": maps_results}
 
 
 def cause(kind, name, text):

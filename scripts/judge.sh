@@ -4,7 +4,7 @@
 # verifier part of 6.12's test_progs from the distribution's source packages, in a
 # scratch folder, runs them on an instance (skep exec) and on the running kernel where that is
 # permitted, and lists what differs.
-#   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs] [conformance] [maps]      default: all but maps
+#   scripts/judge.sh BUILD_DIR [6.1] [6.12] [progs] [conformance] [corpus] [maps]      default: all but maps
 # maps is 6.1's test_maps, whose stress tests take many minutes: JUDGE_LIMIT (seconds, default 300) ends a case.
 # SKEP_JUDGE: the scratch folder (default: skep-judge in TMPDIR). It is kept: the second run
 # builds nothing. SKEP_JUDGE_OUT: where the outputs go (default: there), so that several runs
@@ -13,7 +13,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=$(realpath "$1")
 shift
-suites=${*:-6.1 6.12 progs conformance}
+suites=${*:-6.1 6.12 progs conformance corpus}
 scratch=${SKEP_JUDGE:-${TMPDIR:-/tmp}/skep-judge}
 out=${SKEP_JUDGE_OUT:-$scratch}
 mkdir -p "$scratch" "$out"
@@ -205,6 +205,13 @@ conformance() (
 	SKEP_PLUGIN="$build/test/conformance_plugin --bpf" "$build/test/test_conformance" | grep -a -e "^ran:" -e says -e status
 )
 
+# Real programs: what tools ship, the larger tests and our own, compiled in several ways.
+corpus() {
+	local dir=$scratch/linux-source-6.12/$tests
+	python3 scripts/corpus.py gather "$scratch/corpus" "$dir"
+	python3 scripts/corpus.py load "$build/skep" "$scratch/corpus" "$out"
+}
+
 # Each case of test_maps: its verdicts and its times on both runtimes.
 maps() {
 	local dir=$scratch/linux-source-6.1/$tests kernel
@@ -236,6 +243,7 @@ for s in $suites; do
 	6.12) unpack 6.12; patch_612; compile 6.12 test_verifier; run 6.12 6.12 ./test_verifier ;;
 	progs) unpack 6.12; patch_612; compile 6.12 test_progs; run progs 6.12 ./test_progs -v -a 'verifier*' ;;
 	conformance) conformance ;;
+	corpus) unpack 6.12; patch_612; compile 6.12 test_progs; corpus ;;
 	maps) unpack 6.1; patch_maps; compile 6.1 test_maps; maps ;;
 	*) echo "judge: no suite '$s'" >&2; exit 2 ;;
 	esac
