@@ -373,13 +373,27 @@ static bool computable(const struct bpf_insn *in, const struct skep_scalar *src,
 	}
 }
 
+/* What the operation adds to its operand, if that is a constant that a link can hold. */
+static bool adds(uint8_t op, const struct skep_scalar *src, bool is64, int32_t *out)
+{
+	int64_t v = is64 ? (int64_t)src->bits.value : (int32_t)src->bits.value;
+
+	if ((op != BPF_ADD && op != BPF_SUB) ||
+	    !(is64 ? skep_scalar_is_const(src) : skep_scalar_is_const32(src)))
+		return false;
+	if (v != (int32_t)v || (op == BPF_SUB && v == INT32_MIN))
+		return false;
+	*out = (int32_t)(op == BPF_SUB ? -v : v);
+	return true;
+}
+
 static int alu_num(struct venv *env, const struct bpf_insn *in, const struct skep_scalar *src,
 		   bool is64)
 {
 	struct vreg *d = skep_v_reg(env, in->dst_reg);
 	uint8_t op = BPF_OP(in->code);
-	int64_t add;
-
+	bool fits;
+	int32_t add;
 	int err;
 
 	if (!d)
@@ -393,12 +407,11 @@ static int alu_num(struct venv *env, const struct bpf_insn *in, const struct ske
 		set_unknown(env, d, is64);
 		return 0;
 	}
+	fits = is64 || width(d) <= 32;
 	skep_scalar_alu(&d->s, op, is64, in->off == 1, src);
-	add = (int64_t)src->bits.value;
-	if (env->priv && op == BPF_ADD && is64 && d->id && skep_scalar_is_const(src) &&
-	    !(d->id & V_ADD_CONST) && (uint64_t)add <= INT32_MAX) {
-		d->id |= V_ADD_CONST;
-		d->off = (int32_t)add;
+	if (env->priv && d->id && !(d->id & V_ADD_CONST) && fits && adds(op, src, is64, &add)) {
+		d->id |= is64 ? V_ADD_CONST64 : V_ADD_CONST32;
+		d->off = add;
 	} else {
 		d->id = 0;
 		d->off = 0;

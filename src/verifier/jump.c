@@ -149,6 +149,10 @@ static void follow(struct vreg *reg, const struct vreg *known)
 	uint32_t def32 = reg->def32, id = reg->id;
 	int32_t off = reg->off;
 
+	/* One wraps at 32 bits, the other does not. */
+	if (((reg->id ^ known->id) & V_ADD_CONST) == V_ADD_CONST)
+		return;
+
 	if ((!(reg->id & V_ADD_CONST) && !(known->id & V_ADD_CONST)) || reg->off == known->off) {
 		*reg = *known;
 	} else {
@@ -156,6 +160,8 @@ static void follow(struct vreg *reg, const struct vreg *known)
 
 		*reg = *known;
 		skep_scalar_alu(&reg->s, BPF_ADD, true, false, &d);
+		if ((id | known->id) & V_ADD_CONST32)
+			skep_scalar_zext(&reg->s, 4);
 		reg->off = off;
 		reg->id = id;
 	}

@@ -75,7 +75,10 @@ enum vtype {
 #define V_AT_PKT_END     (-1)
 #define V_BEYOND_PKT_END (-2)
 
-#define V_ADD_CONST 0x80000000u /* in vreg.id: value is that of the id plus .off */
+/* In vreg.id: the value is that of the id plus .off, in 64 bits, or in 32 with nothing above. */
+#define V_ADD_CONST64 0x80000000u
+#define V_ADD_CONST32 0x40000000u
+#define V_ADD_CONST   (V_ADD_CONST64 | V_ADD_CONST32)
 
 struct vreg {
 	uint8_t type; /* enum vtype */
