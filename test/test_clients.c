@@ -154,9 +154,14 @@ static void test_iters(void **state)
 	char line[3 * PATH_MAX];
 
 	NEEDS(!geteuid(), "root");
-	snprintf(line, sizeof(line), "%s/" HERE "/iters %s/bpf/" HERE "/bpf/iters.bpf.o", build,
-		 build);
+	snprintf(line, sizeof(line), "%s/" HERE "/iters %s/bpf/" HERE "/bpf/iters.bpf.o",
+		 cmd_build(), cmd_build());
 	twin("iters", 3100, "", line);
+	if (!have("bpftool"))
+		return;
+	snprintf(line, sizeof(line), "sh %s/" HERE "/iters.sh %s/bpf/" HERE "/bpf/iters.bpf.o",
+		 cmd_root(), cmd_build());
+	twin("iters_pinned", 3, "unshare -m", line);
 }
 
 /* A skeleton made by bpftool on an instance, and a program built from it. */

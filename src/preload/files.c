@@ -6,6 +6,7 @@
  * /sys/kernel/btf/vmlinux		the instance's BTF
  * /proc/self/fdinfo/N			a handle's
  * /proc/mounts, /proc/self/mountinfo	what stands for bpffs and tracefs is called so
+ * /sys/fs/bpf/NAME			a pinned iterator reads as its text
  * readlink of /proc/self/fd/N		the name that the kernel's handle has
  *
  * A path costs a few comparisons; what is none of these goes on to libc.
@@ -20,11 +21,13 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "bpf/instance.h"
+#include "bpf/pin.h"
 #include "client/ask.h"
 #include "client/view.h"
 #include "next.h"
 
-enum file { FILE_OTHER, FILE_BTF, FILE_FDINFO, FILE_FD, FILE_MOUNTS, FILE_MOUNTINFO };
+enum file { FILE_OTHER, FILE_BTF, FILE_FDINFO, FILE_FD, FILE_MOUNTS, FILE_MOUNTINFO, FILE_PIN };
 
 /* ---- Which file a path names ---- */
 
@@ -58,7 +61,7 @@ static enum file of_process(const char *at, int *n)
 
 static enum file which_absolute(const char *path, int *n)
 {
-	static const char proc[] = "/proc/";
+	static const char proc[] = "/proc/", pins[] = SKEP_BPFFS "/";
 	const char *slash;
 	char *end;
 
@@ -66,6 +69,8 @@ static enum file which_absolute(const char *path, int *n)
 		return FILE_BTF;
 	if (!strcmp(path, "/etc/mtab"))
 		return FILE_MOUNTS;
+	if (!strncmp(path, pins, sizeof(pins) - 1))
+		return FILE_PIN;
 	if (strncmp(path, proc, sizeof(proc) - 1))
 		return FILE_OTHER;
 	path += sizeof(proc) - 1;
@@ -181,6 +186,29 @@ static int open_mounts(bool info)
 	return out;
 }
 
+/* ---- Pins ---- */
+
+/* A new reading of the iterator that is pinned there, or -1: it is something else. */
+static int open_iterator(const char *path)
+{
+	struct bpf_link_info info = {0};
+	union bpf_attr attr = {.pathname = (uintptr_t)path};
+	long link = skep_ask(BPF_OBJ_GET, (uintptr_t)&attr, sizeof(attr)), iter = -1;
+
+	if (link < 0)
+		return -1;
+	attr = (union bpf_attr){.info = {(uint32_t)link, sizeof(info), (uintptr_t)&info}};
+	/* Of other kinds the first word is a type, too, or an address: only a link's is looked at. */
+	if (skep_ask(SKEP_ASK_KIND, (unsigned long)link, 0) == SKEP_KIND_LINK &&
+	    !skep_ask(BPF_OBJ_GET_INFO_BY_FD, (uintptr_t)&attr, sizeof(attr)) &&
+	    info.type == BPF_LINK_TYPE_ITER) {
+		attr = (union bpf_attr){.iter_create.link_fd = (uint32_t)link};
+		iter = skep_ask(BPF_ITER_CREATE, (uintptr_t)&attr, sizeof(attr));
+	}
+	close((int)link);
+	return (int)iter;
+}
+
 /* ---- Opening ---- */
 
 /* A descriptor, or -1 where the call goes on to libc: it is another file, nobody answers, or it
@@ -197,6 +225,8 @@ static int open_ours(int dir, const char *path, int flags)
 		fd = (int)skep_ask(SKEP_ASK_BTF, 0, 0);
 	else if (file == FILE_FDINFO && skep_may_be_source(n))
 		fd = (int)skep_ask(SKEP_ASK_FDINFO, (unsigned)n, 0);
+	else if (file == FILE_PIN)
+		fd = open_iterator(path);
 	else if (file == FILE_MOUNTS || file == FILE_MOUNTINFO)
 		fd = open_mounts(file == FILE_MOUNTINFO);
 	if (fd >= 0 && !(flags & O_CLOEXEC))

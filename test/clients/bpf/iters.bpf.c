@@ -98,7 +98,7 @@ int skt_maps(struct bpf_iter__bpf_map *ctx)
 	struct bpf_map *map = ctx->map;
 
 	if (!map) {
-		BPF_SEQ_PRINTF(ctx->meta->seq, "end %d\n", ctx->meta->seq_num > 3);
+		BPF_SEQ_PRINTF(ctx->meta->seq, "end %d\n", ctx->meta->seq_num > 0);
 		return 0;
 	}
 	if (ours(map->name))
