@@ -164,7 +164,7 @@ static void statements(struct gen *g, int n)
 			joined(g);
 			break;
 		case 11:
-			linked(g);
+			pick(g, 2) ? linked(g) : sums(g);
 			break;
 		case 12:
 			lookups(g);

@@ -69,6 +69,8 @@ void atomic(struct gen *g);
 void joined(struct gen *g);
 /* Two copies, one of them changed; what is learnt of one holds for the other only if not. */
 void linked(struct gen *g);
+/* A number and a sum of it. */
+void sums(struct gen *g);
 void lookup(struct gen *g);
 /* Two lookups; only one is checked, or each by itself. */
 void lookups(struct gen *g);
