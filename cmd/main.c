@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "tool.h"
 
 static int cmd_help(int argc, char **argv);
 static int cmd_version(int argc, char **argv);
@@ -98,6 +99,8 @@ static void usage(FILE *f)
 	fputs("usage: skep COMMAND [OPTIONS]\n\n", f);
 	for (size_t i = 0; i < NCOMMANDS; i++)
 		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].what);
+	fputs("\nTools, on -- COMMAND or -p PID:\n\n", f);
+	tools_list(f);
 	fputs("\n`skep COMMAND --help` shows a command's options; skep(1) is the manual.\n", f);
 }
 
@@ -111,6 +114,8 @@ static int cmd_version(int argc, char **argv)
 
 static int cmd_help(int argc, char **argv)
 {
+	int status;
+
 	if (argc < 2) {
 		usage(stdout);
 		return EXIT_OK;
@@ -126,15 +131,31 @@ static int cmd_help(int argc, char **argv)
 		}
 		return commands[i].run(2, help);
 	}
+	status = tool_run(argv[1], 2, (char *[]){argv[1], "--help", NULL});
+	if (status >= 0)
+		return status;
 	complain("there is no command \"%s\"", argv[1]);
 	usage(stderr);
 	return EXIT_USAGE;
 }
 
+static int written(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain("standard output can't be written");
+	return EXIT_REFUSED;
+}
+
 int main(int argc, char **argv)
 {
+	const char *base = strrchr(argv[0], '/');
 	int status;
 
+	/* By the name of a tool. */
+	status = tool_run(base ? base + 1 : argv[0], argc, argv);
+	if (status >= 0)
+		return written(status);
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;
@@ -148,13 +169,11 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < NCOMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].name) != 0)
 			continue;
-		status = commands[i].run(argc - 1, argv + 1);
-		if (fflush(stdout) || ferror(stdout)) {
-			complain("standard output can't be written");
-			return EXIT_REFUSED;
-		}
-		return status;
+		return written(commands[i].run(argc - 1, argv + 1));
 	}
+	status = tool_run(argv[1], argc - 1, argv + 1);
+	if (status >= 0)
+		return written(status);
 	complain("there is no command \"%s\"", argv[1]);
 	usage(stderr);
 	return EXIT_USAGE;

@@ -156,5 +156,6 @@ void probes_free(struct probes *p)
 	free(p->specs);
 	free(p->targets);
 	free(p->held);
+	free(p->parents);
 	memset(p, 0, sizeof(*p));
 }

@@ -54,6 +54,10 @@ struct probe_column {
 	void (*put)(FILE *f, const struct probe_line *l);
 };
 
+struct probe_parent {
+	uint32_t child, parent;
+};
+
 struct probes {
 	struct probe_spec *specs;
 	uint32_t nspecs;
@@ -64,10 +68,12 @@ struct probes {
 	const char *hist; /* "latency", "ret" or an argument; NULL: none */
 	const struct probe_column *columns; /* of a tool, ended by a row without title; NULL */
 	bool (*show)(const struct probe_line *l); /* a tool's own filter, or NULL */
-	void (*end)(struct probes *p); /* a tool's own table, or NULL */
+	const char *title; /* of what is counted; NULL: "NAME" */
 	uint32_t top; /* rows of counts; 0: all */
-	const char *unit; /* of histograms of latency: "nsecs", "usecs", "msecs" */
-	uint64_t unit_ns;
+	const char *unit; /* of histograms of latency, "usecs", "msecs"; NULL: "nsecs" */
+	uint32_t unit_ns;
+	bool delay; /* show calls that don't return later, when others may have told more */
+	struct probe_parent *parents; /* a tool's, freed with the rest */
 	/* While it runs. */
 	struct bpf_object *obj;
 	struct symbols *symbols;

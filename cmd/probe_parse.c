@@ -263,6 +263,7 @@ static int set_up(struct probes *p, struct probe_spec *s, const char *conditions
 					 p->hist, s->text);
 		s->set.flags |= PROBE_F_HIST;
 		s->set.hist_field = (uint8_t)f;
+		s->set.hist_unit = f == FIELD_LATENCY ? p->unit_ns : 0;
 		s->set.hist_width = (uint8_t)(f == FIELD_LATENCY ? WIDTH_U64 : width_of(kind));
 		if (f == FIELD_LATENCY || f == FIELD_RET)
 			s->set.flags |= PROBE_F_RETURN;

@@ -329,7 +329,7 @@ static bool hold(struct probes *p, const struct probe_event *e)
 		release(p, i);
 		break;
 	}
-	if (e->returned || !(p->specs[e->probe].set.flags & PROBE_F_BOTH))
+	if (e->returned || (!(p->specs[e->probe].set.flags & PROBE_F_BOTH) && !p->delay))
 		return false;
 	if (!p->held)
 		p->held = calloc(HELD_MAX, sizeof(*p->held));

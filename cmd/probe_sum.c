@@ -78,7 +78,8 @@ static void counts_text(struct probes *p, FILE *f)
 	qsort(rows, n, sizeof(*rows), by_count);
 	if (p->by_pid)
 		fprintf(f, "%-7s ", "PID");
-	fprintf(f, lat ? "%-32s %10s %16s\n" : "%-32s %10s\n", "NAME", "COUNT", "TIME");
+	fprintf(f, lat ? "%-32s %10s %16s\n" : "%-32s %10s\n", p->title ? p->title : "NAME",
+		"COUNT", "TIME");
 	for (size_t i = 0; i < n && (!p->top || i < p->top); i++) {
 		if (p->by_pid)
 			fprintf(f, "%-7u ", rows[i].key.pid);
@@ -105,7 +106,9 @@ static void hist_text(const struct probes *p, FILE *f, const struct row *r)
 		max = slots[i] > max ? slots[i] : max;
 	}
 	fprintf(f, "%24s : count    distribution\n",
-		p->hist && !strcmp(p->hist, "latency") ? "nsecs" : p->hist);
+		strcmp(p->hist, "latency") != 0 ? p->hist
+		: p->unit                       ? p->unit
+						: "nsecs");
 	for (int i = first; i <= last; i++) {
 		uint64_t lo = i ? 1ull << (i - 1) : 0, hi = i ? (1ull << (i - 1)) * 2 - 1 : 0;
 		int stars = (int)(slots[i] * STARS / max);
@@ -137,10 +140,6 @@ static void hists_text(struct probes *p, FILE *f)
 
 void probes_text(struct probes *p, FILE *f)
 {
-	if (p->end) {
-		p->end(p);
-		return;
-	}
 	if (p->count)
 		counts_text(p, f);
 	if (p->hist)

@@ -7,9 +7,11 @@ _skep()
 	local words= files=
 	local common="--prog --runtime --cc --help"
 
+	local tools="execsnoop opensnoop statsnoop exitsnoop sigsnoop syscount funccount funclatency funcslower gethostlatency bashreadline fileslower"
+
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		COMPREPLY=($(compgen -W "run check trace dump exec serve version help --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "run check trace dump exec serve version help $tools --help --version" -- "$cur"))
 		return
 	fi
 	case $prev in

@@ -295,6 +295,8 @@ static __noinline void hist(const struct probe *p, const struct probe_event *e)
 		}
 	}
 	v = as(field(e, p->hist_field), p->hist_width);
+	if (p->hist_unit && v > 0)
+		v = (__u64)v / p->hist_unit;
 	/* The number of significant bits; what is negative counts as 0. */
 	for (int i = 0; i < PROBE_SLOTS - 1; i++) {
 		if (v <= 0)

@@ -56,6 +56,7 @@ struct probe {
 	unsigned char text_field[PROBE_TEXTS]; /* an argument, or FIELD_RET */
 	unsigned char text_len[PROBE_TEXTS]; /* TEXT_DATA: the field that tells how much */
 	unsigned char hist_field, hist_width;
+	unsigned int hist_unit; /* values are divided by it; 0: not */
 	struct probe_cond conds[PROBE_CONDS];
 };
 
