@@ -129,10 +129,14 @@ bool skep_caller_find(struct skep_caller *caller, pid_t pid)
 		return false;
 	while (fgets(line, sizeof(line), f)) {
 		/* Real, effective, saved, of files. */
-		sscanf(line, "Tgid: %d", &tgid);
-		sscanf(line, "Uid: %u %*u %*u %u", &caller->uid, &caller->fsuid);
-		sscanf(line, "Gid: %u %*u %*u %u", &caller->gid, &caller->fsgid);
-		sscanf(line, "CapEff: %llx", &caps);
+		if (line[0] == 'T')
+			sscanf(line, "Tgid: %d", &tgid);
+		else if (line[0] == 'U')
+			sscanf(line, "Uid: %u %*u %*u %u", &caller->uid, &caller->fsuid);
+		else if (line[0] == 'G')
+			sscanf(line, "Gid: %u %*u %*u %u", &caller->gid, &caller->fsgid);
+		else if (line[0] == 'C' && sscanf(line, "CapEff: %llx", &caps) == 1)
+			break;
 	}
 	fclose(f);
 	caller->tgid = tgid;
