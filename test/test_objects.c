@@ -902,6 +902,15 @@ static void test_unprivileged(void **state)
 	assert_int_equal(CALL(SKEP, BPF_ENABLE_STATS, (void)0), -EPERM);
 	assert_int_equal(CALL(SKEP, BPF_BTF_LOAD, attr.btf_size = 1), -EPERM);
 	assert_int_equal(CALL(SKEP, BPF_PROG_QUERY, (void)0), -EPERM);
+	/* What it may load it may not attach. */
+	int skb = must(load(SKEP, BPF_PROG_TYPE_CGROUP_SKB, insns, 2, "skb"));
+	assert_int_equal(CALL(SKEP, BPF_PROG_ATTACH, attr.attach_bpf_fd = (uint32_t)skb,
+			      attr.attach_type = BPF_CGROUP_INET_INGRESS),
+			 -EPERM);
+	assert_int_equal(CALL(SKEP, BPF_LINK_CREATE, attr.link_create.prog_fd = (uint32_t)skb,
+			      attr.link_create.attach_type = BPF_CGROUP_INET_INGRESS),
+			 -EPERM);
+	close(skb);
 	skep_close(s);
 	skep = old;
 }

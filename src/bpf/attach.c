@@ -82,7 +82,8 @@ int skep_attach_check(const struct skep_prog *prog, uint32_t type)
 
 	switch (prog->type) {
 	case BPF_PROG_TYPE_CGROUP_SKB:
-		return 0;
+		/* Everybody may load one, but not attach it. */
+		return skep_capable(prog->obj.skep, SKEP_CAP_NET_ADMIN) ? 0 : -EPERM;
 	case BPF_PROG_TYPE_CGROUP_SOCK:
 		/* Loaded without one, it is for this. */
 		return type == (prog->attach_type ? prog->attach_type : BPF_CGROUP_INET_SOCK_CREATE)

@@ -26,6 +26,8 @@ struct skep_call {
 };
 
 typedef long skep_cmd_fn(struct skep_call *c);
+/* Bytes of the attributes that a command knows, 0: no such command. */
+uint32_t skep_cmd_bytes(int cmd);
 
 skep_cmd_fn skep_cmd_map_create, skep_cmd_map_lookup, skep_cmd_map_update, skep_cmd_map_delete,
 	skep_cmd_map_next_key, skep_cmd_map_lookup_delete, skep_cmd_map_freeze;

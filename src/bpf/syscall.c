@@ -53,6 +53,12 @@ static const struct {
 	[BPF_PROG_STREAM_READ_BY_FD] = {skep_cmd_stream_read, END(prog_stream_read.prog_fd), false},
 };
 
+uint32_t skep_cmd_bytes(int cmd)
+{
+	return cmd >= 0 && (size_t)cmd < sizeof(commands) / sizeof(*commands) ? commands[cmd].end
+									      : 0;
+}
+
 static bool tail_is_zero(const union bpf_attr *attr, uint32_t from)
 {
 	const uint8_t *p = (const uint8_t *)attr;
