@@ -258,6 +258,7 @@ static int exec_joined(struct run *r)
 	}
 	r->how.jit = j.jit;
 	r->how.shared = &j.mounts;
+	r->how.number = true;
 	if (j.mounts.pins < 0 && j.mounts.trace < 0)
 		r->how.view = false;
 	if (started(r, &s)) {
@@ -266,7 +267,7 @@ static int exec_joined(struct run *r)
 		} else {
 			leave_signals();
 			skep_start_go(&s);
-			skep_join_wait(&j, s.listener, r->join);
+			skep_join_wait(&j, s.listener, s.first, r->join);
 			status = wait_for(s.pid);
 		}
 		skep_start_end(&s);

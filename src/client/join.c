@@ -141,7 +141,7 @@ static int refuse(int listener, uint64_t id, bool is_bpf)
 }
 
 /* What the server was at. */
-static void refuse_taken(int listener, const struct skep_serving *was)
+static void refuse_taken(int listener, uint64_t first, const struct skep_serving *was)
 {
 	uint64_t last = atomic_load(&was->last);
 
@@ -151,6 +151,8 @@ static void refuse_taken(int listener, const struct skep_serving *was)
 		if (id)
 			refuse(listener, id, true);
 	}
+	if (!last)
+		last = first;
 	/* EINPROGRESS: not taken yet. */
 	for (uint64_t id = last; id < last + LOST_WITHIN; id++)
 		if (refuse(listener, id, true) == -EINPROGRESS)
@@ -165,7 +167,7 @@ static void refuse_next(int listener)
 		refuse(listener, req.id, skep_filter_call(&req.data) == SKEP_CALL_BPF);
 }
 
-void skep_join_wait(struct skep_join *j, int listener, const char *name)
+void skep_join_wait(struct skep_join *j, int listener, uint64_t first, const char *name)
 {
 	struct pollfd p[] = {{.fd = listener}, {.fd = j->sock}};
 
@@ -184,7 +186,7 @@ void skep_join_wait(struct skep_join *j, int listener, const char *name)
 			fprintf(stderr,
 				"skep: the instance \"%s\" has ended: bpf(2) answers ENOTCONN\n",
 				name);
-			refuse_taken(listener, j->serving);
+			refuse_taken(listener, first, j->serving);
 			p[1].fd = -1;
 			p[0].events = POLLIN;
 			continue;

@@ -24,8 +24,8 @@ int skep_join_open(struct skep_join *j, const char *name, struct skep_error *err
 /* From now on the server answers who is stopped by the filter of that listener. */
 int skep_join_give(struct skep_join *j, int listener, struct skep_error *err);
 /* Waits until nobody is left behind the filter. If the server ends first, its clients' calls of
- * bpf(2) are answered here, with ENOTCONN. */
-void skep_join_wait(struct skep_join *j, int listener, const char *name);
+ * bpf(2) are answered here, with ENOTCONN; `first` is a notification's number from before it began. */
+void skep_join_wait(struct skep_join *j, int listener, uint64_t first, const char *name);
 void skep_join_close(struct skep_join *j);
 
 #endif

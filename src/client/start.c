@@ -8,10 +8,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,7 +70,11 @@ static void become(int sock, const struct skep_start_opts *o, char *const *argv)
 		places[LISTENER] = skep_filter_install();
 		hello.err = places[LISTENER] < 0 ? places[LISTENER] : 0;
 	}
-	if (send_hello(sock, &hello, places) || hello.err || !argv || read(sock, &go, 1) != 1)
+	if (send_hello(sock, &hello, places) || hello.err || !argv)
+		_exit(126);
+	if (o->number)
+		syscall(SYS_bpf, -1L, NULL, 0L);
+	if (read(sock, &go, 1) != 1)
 		_exit(126);
 	for (int i = 0; i < PLACES; i++)
 		if (places[i] >= 0)
@@ -77,6 +85,22 @@ static void become(int sock, const struct skep_start_opts *o, char *const *argv)
 	execvp(argv[0], argv);
 	fprintf(stderr, "skep: %s: %s\n", argv[0], strerror(errno));
 	_exit(errno == ENOENT ? 127 : 126);
+}
+
+/* Of the call that the child makes for it. 0: it is gone. */
+static uint64_t take_number(int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+	struct seccomp_notif req = {0};
+	struct seccomp_notif_resp resp = {.error = -EINVAL};
+
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+	if (!(p.revents & POLLIN) || ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &req))
+		return 0;
+	resp.id = req.id;
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+	return req.id;
 }
 
 /* 0 or -errno, with nothing left then. */
@@ -110,6 +134,8 @@ static int start(struct skep_start *s, const struct skep_start_opts *opts, char 
 		return err;
 	}
 	s->view_err = hello.view_err;
+	if (opts->number)
+		s->first = take_number(s->listener);
 	snprintf(s->pin_dir, sizeof(s->pin_dir), "/proc/self/fd/%d", s->mounts.pins);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #define SKEP_CLIENT_START_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "client/error.h"
@@ -13,11 +14,13 @@ struct skep_start_opts {
 	bool view; /* its own view of the kernel's files (mounts.h) */
 	bool jit; /* what that says of the instance */
 	const struct skep_mounts *shared; /* directories of its instance's, or NULL: new ones */
+	bool number; /* find out skep_start.first */
 };
 
 struct skep_start {
 	pid_t pid; /* the command's, which the caller waits for */
 	int listener; /* of its notifications */
+	uint64_t first; /* a notification's number, which later ones are counted from */
 	int view_err; /* why there is no view, or 0 */
 	struct skep_mounts mounts; /* this process's descriptors, or -1 */
 	char pin_dir[32]; /* for skep_opts, if mounts.pins is there */
