@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sequences of bpf(2): each command starts from attributes that are right, which the input
- * then changes byte by byte, word by word, descriptor by descriptor. After the last one, no
- * object may be left.
+ * then changes byte by byte, word by word, descriptor by descriptor, as it does with their size and
+ * with what they point to. After the last one, no object may be left.
  *
  * A command: its number, the number of changes, then the changes: kind, offset, value.
  */
@@ -17,11 +17,10 @@
 
 #include "bpf/pin.h"
 #include "bpf/uapi.h"
+#include "fuzz.h"
 #include "skep.h"
 
 #define MAX_FDS 12
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What attributes point to: memory of its own, so that a changed address hits nothing else. */
 static struct arena {
@@ -165,14 +164,22 @@ static void base(int cmd, union bpf_attr *a, uint32_t fd, uint32_t fd2)
 	}
 }
 
-static void change(struct input *in, union bpf_attr *a, const int *fds, unsigned nfds)
+/* With bytes behind, for sizes that are too large. */
+struct command {
+	union bpf_attr attr;
+	uint8_t behind[8];
+	unsigned size;
+};
+
+static void change(struct input *in, struct command *c, const int *fds, unsigned nfds)
 {
 	static const uint32_t words[] = {
 		0, 1, 2, 4, 7, 8, 16, 64, 4096, 0x8000, 0xffff, 0x7fffffff, 0x80000000, UINT32_MAX};
-	uint8_t kind = byte(in), *at = (uint8_t *)a + byte(in) % sizeof(*a), v = byte(in);
+	uint8_t kind = byte(in), where = byte(in), v = byte(in);
+	uint8_t *at = (uint8_t *)c + where % offsetof(struct command, size);
 	uint32_t *word = (uint32_t *)((uintptr_t)at & ~(uintptr_t)3);
 
-	switch (kind % 4) {
+	switch (kind % 6) {
 	case 0:
 		*at = v;
 		break;
@@ -182,10 +189,19 @@ static void change(struct input *in, union bpf_attr *a, const int *fds, unsigned
 	case 2:
 		*word = nfds ? (uint32_t)fds[v % nfds] : v;
 		break;
-	default: {
+	case 3: {
 		uint64_t ptr = v & 1 ? (uintptr_t)arena + v * 256u : v & 2 ? 0 : 4096;
-		memcpy((uint8_t *)a + (size_t)((uint8_t *)word - (uint8_t *)a) / 8 * 8, &ptr, 8);
+		memcpy((uint8_t *)c + (size_t)((uint8_t *)word - (uint8_t *)c) / 8 * 8, &ptr, 8);
+		break;
 	}
+	case 4:
+		c->size = where % (unsigned)(offsetof(struct command, size) + 1);
+		break;
+	default: /* keys, values; programs, BTF, names */
+		if (kind & 128)
+			arena->value[where] = v;
+		else
+			((uint8_t *)arena->insns)[where] = v;
 	}
 }
 
@@ -225,8 +241,11 @@ static void none_left(struct skep *skep)
 	}
 }
 
+static void quiet(void *arg, const char *text, size_t len) {}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	const struct skep_opts opts = {.sz = sizeof(opts), .cpus = 2, .printk = quiet};
 	struct input in = {data, data + size};
 	static struct skep *skep;
 	static unsigned runs;
@@ -237,19 +256,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A new instance now and then: making one costs more than a run. */
 	if (!(runs++ % 256)) {
 		skep_close(skep);
-		if (skep_open(&skep, NULL))
+		if (skep_open(&skep, &opts))
 			abort();
 	}
 	for (int n = 0; in.p < in.end && n < 64; n++) {
 		int cmd = byte(&in) % (BPF_PROG_STREAM_READ_BY_FD + 2);
 		uint32_t fd = nfds ? (uint32_t)fds[nfds - 1] : 0;
 		uint32_t fd2 = nfds > 1 ? (uint32_t)fds[nfds - 2] : 0;
-		union bpf_attr attr;
-		base(cmd, &attr, fd, fd2);
+		struct command c = {.size = sizeof(c.attr)};
+		base(cmd, &c.attr, fd, fd2);
 		for (int k = byte(&in) % 8; k; k--)
-			change(&in, &attr, fds, nfds);
-		clamp(cmd, &attr);
-		long r = skep_bpf(skep, cmd, &attr, sizeof(attr));
+			change(&in, &c, fds, nfds);
+		clamp(cmd, &c.attr);
+		long r = skep_bpf(skep, cmd, &c.attr, c.size);
 		if (r < 0 || !gives_fd(cmd))
 			continue;
 		if (nfds == MAX_FDS)
