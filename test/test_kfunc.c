@@ -41,6 +41,30 @@ struct run {
 	"call kfunc bpf_key_put; e: r0 = r6; exit"
 #define KEY(serial) "r1 = " serial "; r2 = 0; call kfunc bpf_lookup_user_key; " KEY_PUT
 
+/* What the steps give, mixed with what making it gave; a step behind the last. */
+#define STEPS(kind, at)                                                                            \
+	"r7 = r0; r6 = 0; l: r1 = r10; r1 += " at "; call kfunc bpf_iter_" kind "_next; if r0 == " \
+	"0 goto e; r0 = *(u32 *)(r0 +0); r6 *= 7; r6 += r0; r6 += 1; goto l; e: r1 = r10; r1 "     \
+	"+= " at "; call kfunc bpf_iter_" kind                                                     \
+	"_next; if r0 == 0 goto f; r6 += 1000; f: r1 = r10; r1 "                                   \
+	"+= " at "; call kfunc bpf_iter_" kind "_destroy; r0 = r6; r0 += r7; exit"
+#define NUMBERS(n, from, to)                                                                       \
+	{                                                                                          \
+		n, BPF_PROG_TYPE_SCHED_CLS,                                                        \
+			"r1 = r10; r1 += -8; r2 = " from "; r3 = " to                              \
+			"; call kfunc bpf_iter_num_new; " STEPS("num", "-8"),                      \
+			NULL, NULL                                                                 \
+	}
+/* The words on the stack: the given one first and last, another between. */
+#define BITS(n, words, word)                                                                       \
+	{                                                                                          \
+		n, BPF_PROG_TYPE_SCHED_CLS,                                                        \
+			"r1 = " word " ll; *(u64 *)(r10 -48) = r1; *(u64 *)(r10 -32) = r1; *(u64 " \
+			"*)(r10 -40) = 0x70; r1 = r10; r1 += -16; r2 = r10; r2 += -48; r3 "        \
+			"= " words "; call kfunc bpf_iter_bits_new; " STEPS("bits", "-16"),        \
+			NULL, NULL                                                                 \
+	}
+
 static const struct run runs[] = {
 #define SKB(f, size)                                                                               \
 	{                                                                                          \
@@ -60,6 +84,35 @@ static const struct run runs[] = {
 	SKB(priority, "u32"),
 	{"rcu", BPF_PROG_TYPE_SCHED_CLS,
 	 "call kfunc bpf_rcu_read_lock; call kfunc bpf_rcu_read_unlock; r0 = 7; exit", NULL, NULL},
+	{"numbers", BPF_PROG_TYPE_SCHED_CLS,
+	 "r6 = 0; r1 = r10; r1 += -8; r2 = 3; r3 = 20; call kfunc bpf_iter_num_new; r7 = r0; l: r1 "
+	 "= r10; r1 += -8; call kfunc bpf_iter_num_next; if r0 == 0 goto e; r0 = *(u32 *)(r0 +0); "
+	 "r6 *= 3; r6 += r0; goto l; e: r1 = r10; r1 += -8; call kfunc bpf_iter_num_destroy; r0 = "
+	 "r6; r0 += r7; exit",
+	 NULL, NULL},
+	NUMBERS("negative numbers", "-5", "3"),
+	NUMBERS("no number", "7", "7"),
+	NUMBERS("numbers the wrong way", "8", "7"),
+	NUMBERS("the smallest number", "-2147483648", "-2147483646"),
+	NUMBERS("the largest number", "2147483646", "2147483647"),
+	NUMBERS("numbers too many", "0", "8388609"),
+	NUMBERS("numbers too far", "-2147483648", "2147483647"),
+	BITS("bits of a word", "1", "0x5"),
+	BITS("the last bit of a word", "1", "0x8000000000000000"),
+	BITS("no bit", "1", "0"),
+	BITS("bits of three words", "3", "0x8000000000000001"),
+	BITS("bits of no word", "0", "7"),
+	BITS("too many words", "512", "7"),
+	{"bits of nothing", BPF_PROG_TYPE_SCHED_CLS,
+	 "r1 = r10; r1 += -16; r2 = 0; r3 = 1; call kfunc bpf_iter_bits_new; r6 = r0; r1 = r10; r1 "
+	 "+= -16; call kfunc bpf_iter_bits_destroy; r0 = r6; exit",
+	 NULL, NULL},
+	{"bits of nowhere", BPF_PROG_TYPE_SCHED_CLS,
+	 "r1 = r10; r1 += -16; r2 = 0xffff800000000000 ll; r3 = 3; call kfunc bpf_iter_bits_new; "
+	 "r6 = r0; r1 = r10; "
+	 "r1 "
+	 "+= -16; call kfunc bpf_iter_bits_destroy; r0 = r6; exit",
+	 NULL, NULL},
 	{"rdonly_cast", BPF_PROG_TYPE_SCHED_CLS,
 	 "r1 = 64; r2 = 0; call kfunc bpf_rdonly_cast; r0 = *(u32 *)(r0 +0); r0 += 3; exit", NULL,
 	 NULL},

@@ -361,7 +361,7 @@ static void test_against_kernel(void **state)
 	unsigned n = 0, verdicts = 0, errnos = 0, texts = 0, counts = 0, logs = 0, depths = 0,
 		 accepted = 0, known = 0;
 	char mk[256], ms[256];
-	const struct vcase *const tables[] = {vcases, vcases_dyn, vcases_btf, NULL};
+	const struct vcase *const tables[] = {vcases, vcases_dyn, vcases_iter, vcases_btf, NULL};
 	unsigned table = 0;
 
 	(void)state;

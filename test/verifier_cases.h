@@ -33,7 +33,8 @@ struct vcase {
 };
 /* They end with a NULL name. */
 extern const struct vcase vcases[];
-extern const struct vcase vcases_dyn[]; /* may_goto, dynptrs, timers, iterators */
+extern const struct vcase vcases_dyn[]; /* may_goto, dynptrs, timers */
+extern const struct vcase vcases_iter[]; /* iterators */
 extern const struct vcase vcases_btf[]; /* kfuncs, pointers to typed structures */
 
 /* A hole that the kernel's verifier once had. */

@@ -135,7 +135,7 @@ static void statements(struct gen *g, int n)
 {
 	g->depth++;
 	while (n-- > 0 && g->n < GEN_MAX - 256)
-		switch (pick(g, g->depth > 3 ? 16 : 22)) {
+		switch (pick(g, g->depth > 3 ? 16 : 23)) {
 		case 0:
 		case 1:
 		case 2:
@@ -187,6 +187,14 @@ static void statements(struct gen *g, int n)
 		case 20:
 			call_sub(g);
 			break;
+		case 21:
+			if (pick(g, 3))
+				arith(g);
+			else if (pick(g, 3))
+				iterate(g);
+			else
+				budget(g);
+			break;
 		default:
 			arith(g);
 			arith(g);
@@ -200,7 +208,8 @@ uint32_t gen_program(struct gen *g, uint64_t seed)
 	g->rng = seed * 0x9e3779b97f4a7c15ull + 0x1234567;
 	g->rng |= 1;
 	g->n = g->ncalls = 0;
-	g->depth = g->in_sub = 0;
+	g->depth = g->in_sub = g->iters = 0;
+	g->body = statements;
 	for (int i = 0; i < 8; i++)
 		pick(g, 2);
 	MOVX(6, 1);

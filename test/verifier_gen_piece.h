@@ -77,6 +77,13 @@ void lookups(struct gen *g);
 void packet(struct gen *g);
 void stack(struct gen *g);
 
+/* ---- Loops: verifier_gen_loop.c ---- */
+
+/* As often as an open-coded iterator gives an element. */
+void iterate(struct gen *g);
+/* As often as may_goto lets it, but seldom that often. */
+void budget(struct gen *g);
+
 /* ---- verifier_gen.c ---- */
 
 /* Calls the function with a number, and memory at fp-112. */

@@ -95,3 +95,35 @@ struct bpf_link {
 	enum bpf_link_type type;
 	struct bpf_prog *prog;
 };
+
+/* ---- Iterators that programs keep on their stacks ---- */
+
+struct bpf_iter_bits {
+	__u64 __opaque[2];
+};
+
+/* ---- struct_ops ---- */
+
+enum bpf_struct_ops_state {
+	BPF_STRUCT_OPS_STATE_INIT,
+	BPF_STRUCT_OPS_STATE_INUSE,
+	BPF_STRUCT_OPS_STATE_TOBEFREE,
+	BPF_STRUCT_OPS_STATE_READY,
+};
+struct bpf_struct_ops_common {
+	refcount_t refcnt;
+	enum bpf_struct_ops_state state;
+};
+struct bpf_dummy_ops_state {
+	int val;
+};
+struct bpf_dummy_ops {
+	int (*test_1)(struct bpf_dummy_ops_state *cb);
+	int (*test_2)(struct bpf_dummy_ops_state *cb, int a1, unsigned short a2, char a3,
+		      unsigned long a4);
+	int (*test_sleepable)(struct bpf_dummy_ops_state *cb);
+};
+struct bpf_struct_ops_bpf_dummy_ops {
+	struct bpf_struct_ops_common common;
+	struct bpf_dummy_ops data __attribute__((aligned(64)));
+};

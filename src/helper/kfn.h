@@ -10,6 +10,12 @@
 			       struct skep_env *env)
 
 skep_helper_fn skep_k_bpf_cast_to_kern_ctx;
+skep_helper_fn skep_k_bpf_iter_bits_destroy;
+skep_helper_fn skep_k_bpf_iter_bits_new;
+skep_helper_fn skep_k_bpf_iter_bits_next;
+skep_helper_fn skep_k_bpf_iter_num_destroy;
+skep_helper_fn skep_k_bpf_iter_num_new;
+skep_helper_fn skep_k_bpf_iter_num_next;
 skep_helper_fn skep_k_bpf_key_put;
 skep_helper_fn skep_k_bpf_lookup_system_key;
 skep_helper_fn skep_k_bpf_lookup_user_key;

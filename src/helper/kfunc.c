@@ -42,6 +42,20 @@ const struct skep_kfunc skep_kfuncs[SKEP_NKFUNCS] = {
 	N(bpf_rcu_read_lock, ALL, 0, "void bpf_rcu_read_lock(void);"),
 	N(bpf_rcu_read_unlock, ALL, 0, "void bpf_rcu_read_unlock(void);"),
 
+	/* Iterators */
+	K(bpf_iter_num_new, ALL, SKEP_KF_ITER_NEW,
+	  "int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end);"),
+	K(bpf_iter_num_next, ALL, SKEP_KF_ITER_NEXT | RET_NULL,
+	  "int *bpf_iter_num_next(struct bpf_iter_num *it);"),
+	K(bpf_iter_num_destroy, ALL, SKEP_KF_ITER_DESTROY,
+	  "void bpf_iter_num_destroy(struct bpf_iter_num *it);"),
+	K(bpf_iter_bits_new, ALL, SKEP_KF_ITER_NEW | HEAP,
+	  "int bpf_iter_bits_new(struct bpf_iter_bits *it, const u64 *unsafe_ptr__ign, u32 nr_words);"),
+	K(bpf_iter_bits_next, ALL, SKEP_KF_ITER_NEXT | RET_NULL,
+	  "int *bpf_iter_bits_next(struct bpf_iter_bits *it);"),
+	K(bpf_iter_bits_destroy, ALL, SKEP_KF_ITER_DESTROY,
+	  "void bpf_iter_bits_destroy(struct bpf_iter_bits *it);"),
+
 	/* Keys */
 	K(bpf_lookup_user_key, GENERIC, ACQUIRE | RET_NULL | SLEEP | HEAP,
 	  "struct bpf_key *bpf_lookup_user_key(s32 serial, u64 flags);"),

@@ -19,6 +19,13 @@ enum skep_kfunc_id {
 	SKEP_KFUNC_bpf_rdonly_cast,
 	SKEP_KFUNC_bpf_rcu_read_lock,
 	SKEP_KFUNC_bpf_rcu_read_unlock,
+	/* Iterators */
+	SKEP_KFUNC_bpf_iter_num_new,
+	SKEP_KFUNC_bpf_iter_num_next,
+	SKEP_KFUNC_bpf_iter_num_destroy,
+	SKEP_KFUNC_bpf_iter_bits_new,
+	SKEP_KFUNC_bpf_iter_bits_next,
+	SKEP_KFUNC_bpf_iter_bits_destroy,
 	/* Objects that programs make */
 	SKEP_KFUNC_bpf_obj_new_impl,
 	SKEP_KFUNC_bpf_obj_drop_impl,

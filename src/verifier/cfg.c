@@ -10,6 +10,7 @@
 
 #include "btf/btf.h"
 #include "exec/slot.h"
+#include "helper/kfunc.h"
 #include "isa/isa.h"
 
 static bool is_ldimm64(const struct bpf_insn *in)
@@ -457,6 +458,9 @@ static void mark_points(struct venv *env, uint32_t i)
 			env->aux[i].flags |= V_PRUNE;
 		if (calls_later(in))
 			env->aux[i].flags |= V_PRUNE;
+		if (in->src_reg == BPF_PSEUDO_KFUNC_CALL &&
+		    skep_kfuncs[env->out[i].kfunc].flags & SKEP_KF_ITER_NEXT)
+			env->aux[i].flags |= V_PRUNE | V_FORCE | V_ITER_NEXT;
 		if (calls_back(in))
 			env->aux[i].flags |= V_PRUNE | V_JUMP | V_FORCE | V_CALLBACKS;
 	}

@@ -32,6 +32,9 @@ int skep_v_stack_object(struct venv *env, int r, const char *what, uint32_t nslo
 		return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
 				     "%s has to be at a constant offset\n", what);
 	off = reg->off + (int64_t)reg->s.bits.value;
+	/* The kernel counts the slots above the frame from 0, too: nothing was ever made there. */
+	if (!off && nslots == 1)
+		return -ERANGE;
 	if (off % 8 || off >= 0 || (-off - 1) / 8 + 1 < nslots)
 		return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
 				     "cannot pass in %s at an offset=%d\n", what, (int)off);

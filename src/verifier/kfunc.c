@@ -10,6 +10,7 @@
 #include "exec/heap.h"
 #include "verifier/btfptr.h"
 #include "verifier/call.h"
+#include "verifier/iter.h"
 #include "verifier/mem.h"
 
 #define MAX_KFUNCS 256
@@ -215,6 +216,8 @@ static const struct {
 	const char *suffix; /* ... or of the name */
 	v_karg_fn *check;
 } special_args[] = {
+	{"bpf_iter_num", NULL, skep_v_karg_iter},
+	{"bpf_iter_bits", NULL, skep_v_karg_iter},
 	{NULL, "__alloc", skep_v_karg_alloc},
 	{NULL, "__refcounted_kptr", skep_v_karg_refcounted},
 };
@@ -715,6 +718,8 @@ int skep_v_kfunc(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 		err = release(env, v_reg(env, (uint32_t)k.release)->ref, &k);
 	if (!err)
 		err = result(env, &k);
+	if (!err && k.row->flags & SKEP_KF_ITER_NEXT)
+		err = skep_v_iter_next(env, &k);
 	if (!err && k.row->flags & SKEP_KF_PKT) {
 		skep_v_invalidate_pkts(env);
 		err = env->err;

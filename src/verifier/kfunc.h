@@ -27,6 +27,7 @@ struct vkfunc {
 	uint32_t arg_btf_id;
 	uint32_t ret_btf_id; /* what a cast makes of it */
 	uint32_t subprog; /* callback */
+	uint32_t iter_frame, iter_slot; /* the iterator that it works on */
 	const struct skep_map *map;
 	int32_t map_index;
 	uint32_t map_uid;
@@ -44,6 +45,7 @@ bool skep_v_param_is(const struct vkfunc *k, uint32_t arg, const char *suffix);
  */
 typedef int v_karg_fn(struct venv *env, struct vkfunc *k, uint32_t arg, const struct vreg *reg);
 
+v_karg_fn skep_v_karg_iter; /* iter.c */
 /* graph.c: objects, lists, trees */
 v_karg_fn skep_v_karg_alloc, skep_v_karg_refcounted;
 /* Results that the prototype does not say. 1: done. */

@@ -10,6 +10,7 @@
 #include "btf/btf.h"
 #include "isa/isa.h"
 #include "verifier/dynptr.h"
+#include "verifier/iter.h"
 
 static const char *const type_names[V_NTYPES] = {
 	[V_NOT_INIT] = "?",
@@ -223,11 +224,8 @@ static void put_dynptr(struct venv *env, unsigned spi, const struct vreg *r)
 
 void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t frame, bool all)
 {
-	static const char kinds[] = {[V_INVALID] = '?',
-				     [V_SPILL] = 'r',
-				     [V_MISC] = 'm',
-				     [V_ZERO] = '0',
-				     [V_DYNPTR_SLOT] = 'd'};
+	static const char kinds[] = {[V_INVALID] = '?', [V_SPILL] = 'r',       [V_MISC] = 'm',
+				     [V_ZERO] = '0',    [V_DYNPTR_SLOT] = 'd', [V_ITER_SLOT] = 'i'};
 	const struct vframe *f = st->frame[frame];
 	const char *sep = " refs=";
 
@@ -253,6 +251,15 @@ void skep_v_print_state(struct venv *env, const struct vstate *st, uint32_t fram
 		text[8] = 0;
 		if (!valid || (!all && !(env->scratched_slots & 1ull << i)))
 			continue;
+		if (s->kind[7] == V_ITER_SLOT) {
+			/* Printed once, where it begins. */
+			if (s->reg.ref)
+				skep_v_log(env, " fp%d=iter_%s(ref_id=%u,state=%s,depth=%u)",
+					   -8 * (int)(i + 1), skep_v_iter_name(&s->reg), s->reg.ref,
+					   s->reg.iter_drained ? "drained" : "active",
+					   (unsigned)s->reg.iter_depth);
+			continue;
+		}
 		if (s->kind[7] == V_DYNPTR_SLOT) {
 			/* Printed once, where it begins. */
 			if (i + 1 < f->stack->n)
@@ -392,7 +399,7 @@ void skep_v_print_insn(struct venv *env, uint32_t insn)
 void skep_v_print_line(struct venv *env, uint32_t insn)
 {
 	const struct skep_prog *p = env->prog;
-	const struct bpf_line_info *li = NULL;
+	const struct bpf_line_info *li, *last = env->prev_line;
 	uint32_t lo = 0, hi = p->nline_info;
 	const char *text, *file;
 
@@ -407,15 +414,11 @@ void skep_v_print_line(struct venv *env, uint32_t insn)
 	if (!lo || !p->btf)
 		return;
 	li = &p->line_info[lo - 1];
-	if (li == env->prev_line)
+	/* Several entries may be of one line. */
+	if (li == last ||
+	    (last && last->file_name_off == li->file_name_off &&
+	     BPF_LINE_INFO_LINE_NUM(last->line_col) == BPF_LINE_INFO_LINE_NUM(li->line_col)))
 		return;
-	if (env->prev_line && li->line_off &&
-	    ((const struct bpf_line_info *)env->prev_line)->line_off == li->line_off &&
-	    ((const struct bpf_line_info *)env->prev_line)->file_name_off == li->file_name_off &&
-	    ((const struct bpf_line_info *)env->prev_line)->line_col == li->line_col) {
-		env->prev_line = li;
-		return;
-	}
 	text = skep_btf_str(p->btf, li->line_off);
 	file = skep_btf_str(p->btf, li->file_name_off);
 	if (!text || !file)

@@ -3,7 +3,7 @@
  * Pruning: a path ends where a state that was verified before covers it.
  * Loops: a state that comes back unchanged never ends.
  */
-#include "verifier/state.h"
+#include "verifier/iter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +136,12 @@ static bool bytes_safe(struct venv *env, const struct vslot *so, const struct vs
 		if (so->kind[k] == V_MISC && sc->kind[k] == V_ZERO)
 			continue;
 		if (so->kind[k] != sc->kind[k])
+			return false;
+		/* How many steps were made says nothing of what can follow. */
+		if (k == 7 && so->kind[k] == V_ITER_SLOT &&
+		    (so->reg.btf != sc->reg.btf || so->reg.btf_id != sc->reg.btf_id ||
+		     so->reg.iter_drained != sc->reg.iter_drained ||
+		     !same_id(env, so->reg.ref, sc->reg.ref)))
 			return false;
 		if (k == 7 && so->kind[k] == V_DYNPTR_SLOT &&
 		    (so->reg.dyn != sc->reg.dyn || !same_id(env, so->reg.ref, sc->reg.ref)))
@@ -405,6 +411,36 @@ static void leave_loop(struct venv *env, struct vstate *st)
 
 static void print_cycle(struct venv *env, const struct vstate *st, const char *what);
 
+/* Frees an evicted state that nothing builds on: no path starts there, and no way back around
+ * its loop leads through it. */
+static void release(struct venv *env, struct vstate *st)
+{
+	if (st->branches || incomplete(st))
+		return;
+	env->free_states--;
+	st->evicted = false;
+	/* The others in the loop name the state that it was entered through. */
+	if (st->loop == st)
+		return;
+	*st->link = st->next;
+	if (st->next)
+		st->next->link = st->link;
+	skep_v_state_free(env, st);
+}
+
+static void evict(struct venv *env, struct vstate *st)
+{
+	st->evicted = true;
+	st->next = env->evicted;
+	st->link = &env->evicted;
+	if (st->next)
+		st->next->link = &st->next;
+	env->evicted = st;
+	env->explored_states--;
+	env->free_states++;
+	release(env, st);
+}
+
 void skep_v_branch_done(struct venv *env, struct vstate *st)
 {
 	/* st is the path itself; its checkpoints are its parents. */
@@ -416,10 +452,8 @@ void skep_v_branch_done(struct venv *env, struct vstate *st)
 			print_cycle(env, st, "exit");
 			leave_loop(env, st);
 		}
-		if (st->evicted) {
-			env->free_states--;
-			skep_v_state_free(env, st);
-		}
+		if (st->evicted)
+			release(env, st);
 	}
 }
 
@@ -528,6 +562,9 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 			    v_frame(old)->async_round != v_frame(cur)->async_round) {
 				/* Another run of the callback: no loop, and nothing is known of the
 				 * first yet. */
+			} else if (env->aux[insn].flags & V_ITER_NEXT) {
+				hit = loop = states_equal(env, old, cur, WITHIN) &&
+					     skep_v_iter_active(cur);
 			} else if (is_may_goto(env, insn) && old->may_goto != cur->may_goto &&
 				   states_equal(env, old, cur, WITHIN)) {
 				hit = loop = true;
@@ -535,6 +572,7 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 				hit = states_equal(env, old, cur, WITHIN);
 				loop = true;
 			} else if (maybe_looping(old, cur) && states_equal(env, old, cur, EXACT) &&
+				   !skep_v_iter_depths_differ(old, cur) &&
 				   old->cb_unroll == cur->cb_unroll &&
 				   old->may_goto == cur->may_goto) {
 				return infinite(env, old, insn);
@@ -562,13 +600,7 @@ int skep_v_visited(struct venv *env, uint32_t insn)
 		    old->hit * (env->aux[insn].flags & V_FORCE && old->branches ? 64u : 3u) +
 			    (env->aux[insn].flags & V_FORCE && old->branches ? 64u : 3u)) {
 			*p = old->next;
-			env->explored_states--;
-			if (old->branches || old->backs) {
-				old->evicted = true;
-				env->free_states++;
-			} else {
-				skep_v_state_free(env, old);
-			}
+			evict(env, old);
 			continue;
 		}
 		p = &old->next;

@@ -13,6 +13,12 @@ static bool spilled(const struct vslot *s)
 	return s->kind[7] == V_SPILL;
 }
 
+/* A register or an iterator, which no write leaves whole. */
+static bool holds(const struct vslot *s)
+{
+	return spilled(s) || s->kind[7] == V_ITER_SLOT;
+}
+
 static void scrub(uint8_t *kind)
 {
 	if (*kind != V_INVALID)
@@ -130,7 +136,7 @@ static int bad_read_var(struct venv *env, const struct vreg *reg, int r, int i, 
 
 static bool unreadable(const struct venv *env, uint8_t kind)
 {
-	return (kind == V_INVALID && !env->priv) || kind == V_DYNPTR_SLOT;
+	return (kind == V_INVALID && !env->priv) || kind == V_DYNPTR_SLOT || kind == V_ITER_SLOT;
 }
 
 /* What bytes [min, end) give when they are no register: zero or any number. */
@@ -256,7 +262,7 @@ int skep_v_stack_read(struct venv *env, int r, int off, int size, int value)
 			env->scratched_slots |= 1ull << ((-i - 1) / 8);
 			if (k == V_SPILL && !v_is_scalar(&s->reg) && !env->priv)
 				return bad_read(env, r, at.min, (int)(i - at.min), size);
-			if ((k == V_INVALID && !env->priv) || k == V_DYNPTR_SLOT)
+			if (unreadable(env, k))
 				return bad_read_var(env, &reg, r, (int)(i - at.min), size);
 		}
 		err = skep_v_live_read(env, frame, slots(at.min, at.max - at.min + size));
@@ -328,9 +334,9 @@ static int write_var(struct venv *env, const struct vreg *ptr, int r, int off,
 			continue;
 		}
 		/* Any of these bytes may have changed: no register is left in the slot. */
-		if (spilled(s))
+		if (holds(s))
 			for (unsigned j = 0; j < 8; j++)
-				if (s->kind[j] == V_SPILL)
+				if (s->kind[j] == s->kind[7])
 					s->kind[j] = V_MISC;
 		skep_v_reg_invalid(&s->reg);
 		*k = V_MISC;
@@ -411,7 +417,7 @@ int skep_v_stack_write(struct venv *env, int r, int off, int size, int value, ui
 				"cannot spill pointers to stack into stack frame of the caller\n");
 		save(s, reg, 8);
 	} else {
-		if (spilled(s))
+		if (holds(s))
 			for (unsigned j = 0; j < 8; j++)
 				scrub(&s->kind[j]);
 		skep_v_reg_invalid(&s->reg);

@@ -55,6 +55,7 @@ enum vtype {
 	V_PERCPU, /* a per-CPU variable: what bpf_per_cpu_ptr takes */
 	V_BTF, /* a structure that BTF describes: btf, btf_id */
 	V_DYNPTR, /* a dynptr that somebody else made; in a slot: the dynptr itself */
+	V_ITER, /* in a slot: an iterator, of the type btf, btf_id */
 	V_NTYPES,
 };
 
@@ -84,7 +85,10 @@ struct vreg {
 	uint8_t type; /* enum vtype */
 	uint8_t frameno; /* V_STACK: whose stack */
 	uint16_t flags; /* V_MAYBE_NULL ... */
-	int32_t off; /* constant part of a pointer; of a linked scalar */
+	union {
+		int32_t off; /* constant part of a pointer; of a linked scalar */
+		int32_t iter_depth; /* ITER: steps made */
+	};
 	union {
 		int32_t map; /* MAP_PTR, MAP_VALUE, MAP_KEY: index in venv.maps */
 		int32_t range; /* packet pointers: bytes known to be there */
@@ -99,7 +103,10 @@ struct vreg {
 		const struct skep_map *inner; /* map found in map `map`, when not that map itself */
 		const struct skep_btf *btf; /* BTF: skep's or the program's */
 	};
-	uint32_t map_uid; /* which lookup of an inner map it came from */
+	union {
+		uint32_t map_uid; /* which lookup of an inner map it came from */
+		uint32_t iter_drained; /* ITER: it is at its end */
+	};
 	uint32_t id; /* equal ids: same value (scalars), same lookup (or null) */
 	uint32_t ref; /* reference that must be given back */
 	uint32_t def32; /* 1 + instruction that wrote only 32 bits of it, else 0 */
@@ -109,7 +116,7 @@ struct vreg {
 };
 
 /* What a byte of the stack holds. */
-enum vkind { V_INVALID, V_SPILL, V_MISC, V_ZERO, V_DYNPTR_SLOT };
+enum vkind { V_INVALID, V_SPILL, V_MISC, V_ZERO, V_DYNPTR_SLOT, V_ITER_SLOT };
 
 /* Eight bytes; kind[k] is the byte at fp - 8 * slot - k - 1. */
 struct vslot {
@@ -191,7 +198,8 @@ struct vstate {
 	uint16_t preg[V_FRAMES]; /* registers that must be known precisely ... */
 	uint64_t pslot[V_FRAMES]; /* ... and spilled ones */
 	uint32_t hit, miss;
-	struct vstate *next; /* explored list; free list */
+	struct vstate *next; /* explored list; evicted list; free list */
+	struct vstate **link; /* evicted: what points to it */
 };
 
 /* A path that ended because it came to a state that is still being walked. */
@@ -215,6 +223,7 @@ struct vtodo {
 #define V_CALLBACKS 0x08u /* calls a helper that calls back */
 #define V_OWN_CYCLE 0x80000000u /* in vinsn.scc: a call that calls back, on no other cycle */
 #define V_SECOND    0x10u /* second slot of a 64-bit load */
+#define V_ITER_NEXT 0x40u /* steps an iterator */
 #define V_FAST_PAIR 0x20u /* saves or restores a register around a call (fastcall.c) */
 
 struct vinsn {
@@ -332,6 +341,7 @@ struct venv {
 	uint32_t ntodo;
 	struct vtodo *free_todo;
 	struct vstate **explored; /* by hash of instruction and call site */
+	struct vstate *evicted; /* no more compared with, but paths or loops build on them */
 	struct vpool pool;
 	uint32_t insn, prev;
 	uint32_t next_id;

@@ -92,23 +92,28 @@ static int check_early_returns(struct venv *env)
 	return 0;
 }
 
+static void free_list(struct venv *env, struct vstate **list)
+{
+	struct vstate *st;
+
+	while ((st = *list)) {
+		struct vback *b;
+
+		*list = st->next;
+		while ((b = st->backs)) {
+			st->backs = b->next;
+			skep_v_state_free(env, b->cur);
+			free(b);
+		}
+		skep_v_state_free(env, st);
+	}
+}
+
 static void free_explored(struct venv *env)
 {
-	for (uint32_t i = 0; env->explored && i < env->n; i++) {
-		struct vstate *st;
-
-		while ((st = env->explored[i])) {
-			struct vback *b;
-
-			env->explored[i] = st->next;
-			while ((b = st->backs)) {
-				st->backs = b->next;
-				skep_v_state_free(env, b->cur);
-				free(b);
-			}
-			skep_v_state_free(env, st);
-		}
-	}
+	for (uint32_t i = 0; env->explored && i < env->n; i++)
+		free_list(env, &env->explored[i]);
+	free_list(env, &env->evicted);
 }
 
 static void free_todo(struct venv *env)
