@@ -245,10 +245,13 @@ run: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@apps/guard/demo.sh $(BUILD)
 
+# Verification: of what make judge gathered, else of what the installed packages carry and of our own.
+CORPUS = $(or $(SKEP_JUDGE),/tmp/skep-judge)/corpus
 bench: DEPS := bench
 bench: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) all benches
 	@for b in $(BENCHES); do $$b || exit 1; done
+	@scripts/corpus.py bench $(BUILD)/skep $(if $(wildcard $(CORPUS)/*.o),$(CORPUS),$(BUILD)/corpus)
 
 # Each target for FUZZ_SECONDS; what it finds stays in build/fuzz, to start from the next time.
 FUZZ_SECONDS ?= 60

@@ -6,18 +6,22 @@ tests and our own, compiled in several ways, verified by skep and by the running
 corpus.py gather DIR [SELFTESTS]   objects into DIR: from the packages that are installed, and compiled from the
                                    selftests' folder (with its progs moved to ../others) and from ours
 corpus.py load SKEP DIR OUT        each program on both; OUT/corpus.{kernel,skep}: what judge.py reads
-corpus.py bench SKEP DIR [ROUNDS]  verification speed of the programs that both take, interleaved
+corpus.py bench SKEP DIR [ROUNDS]  verification speed of the programs that both take, interleaved; where DIR
+                                   holds no objects they are gathered first
 """
 import concurrent.futures
 import json
 import math
 import os
+import resource
 import struct
 import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BTF = "/sys/kernel/btf/vmlinux"
+
+REPEAT = 5 # loads in a row, warm ones count
 
 # Packages whose binaries carry BPF objects, or that have them as files.
 PACKAGES = ("libbpf-tools", "xdp-tools", "libxdp1", "bpftool", "systemd")
@@ -108,9 +112,9 @@ def objects(path):
     return sorted(f for f in os.listdir(path) if f.endswith(".o"))
 
 
-def check(skep, path, kernel):
+def check(skep, path, kernel, repeat=1):
     """{program: what skep check says of it}, or the reason why there is nothing"""
-    args = ["--runtime", "kernel"] if kernel else ["--btf", BTF]
+    args = (["--runtime", "kernel"] if kernel else ["--btf", BTF]) + ["--repeat", str(repeat)]
     try:
         r = subprocess.run([skep, "check", "--json", *args, path], capture_output=True, text=True, timeout=120)
         return {p["name"]: p for p in json.loads(r.stdout)["programs"]}
@@ -151,14 +155,18 @@ def load(skep, path, out):
 
 
 def bench(skep, path, rounds):
-    """Instructions of the verifier's count per microsecond of its own time."""
+    """Instructions of the verifier's count per microsecond of its own time, a median of each round's medians."""
     runs = {}
+    os.makedirs(path, exist_ok=True)
+    if not objects(path):
+        gather_packages(path)
+        gather_sources(path, None)
     for r in range(rounds):
         for name in objects(path):
             if r and not any(key[0] == name for key in runs):
                 continue
             for kernel in ((0, 1) if r % 2 else (1, 0)):
-                said = check(skep, f"{path}/{name}", bool(kernel))
+                said = check(skep, f"{path}/{name}", bool(kernel), REPEAT)
                 for program, p in (said.items() if isinstance(said, dict) else ()):
                     if p["accepted"] and p["processed"] >= 1000 and p["ns"]:
                         runs.setdefault((name, program), ([], []))[kernel].append((p["ns"], p["processed"]))
@@ -172,6 +180,7 @@ def bench(skep, path, rounds):
         speeds.append((a[1] * 1000 / a[0], b[1] * 1000 / b[0]))
         print(f"{name[:-2] + '/' + program:58.58} {a[1]:10} {a[0] / 1000:9.0f} {a[1] * 1000 / a[0]:7.2f} {b[1]:9} {b[0] / 1000:9.0f} "
               f"{b[1] * 1000 / b[0]:7.2f} {b[0] / a[0]:6.2f}")
+    print(f"memory of the process, at most: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024} MB")
     if ratios:
         mean = [math.exp(sum(map(math.log, x)) / len(x)) for x in (ratios, [s[0] for s in speeds], [s[1] for s in speeds])]
         print(f"{len(ratios)} programs of 1,000 and more: geometric means: skep {mean[1]:.2f} instructions per us, the kernel {mean[2]:.2f}; "
