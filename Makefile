@@ -195,6 +195,10 @@ VICTIM_FLAGS_cet := -fcf-protection=full
 $(VICTIMS): $(BUILD)/test/victims/%: test/victims/victim.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -O2 -g $(VICTIM_FLAGS_$*) -pthread $< -o $@
+$(BUILD)/test/victims/usdt: test/victims/usdt.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -O2 -g $< -o $@
+$(BUILD)/test/test_cmd_usdt: | $(BUILD)/test/victims/usdt
 $(BUILD)/test/test_cmd_trace $(BUILD)/test/test_cmd_probe $(BUILD)/test/test_cmd_tools: | $(VICTIMS)
 $(BUILD)/test/test_exports: | $(BUILD)/libskep.a $(BUILD)/libskep.so
 # The programs of bench_exec: for the machine, for skep and for the kernel.

@@ -161,8 +161,16 @@ static int attach(struct trace_cmd *c)
 		e = probes_attach(&c->probes, c->trace, c->s.obj, &err);
 	for (uint32_t i = 0; i < c->s.nverdicts && !e && !c->probes.nspecs; i++) {
 		struct bpf_program *prog = session_program(&c->s, i);
-		int n = skep_trace_section(c->trace, bpf_program__fd(prog),
-					   c->s.verdicts[i].section, &err);
+		const char *section = c->s.verdicts[i].section;
+		int n;
+
+		if (!strncmp(section, "usdt/", 5))
+			n = skep_trace_usdt(
+				c->trace, bpf_program__fd(prog),
+				bpf_object__find_map_fd_by_name(c->s.obj, "__bpf_usdt_specs"),
+				section + 5, &err);
+		else
+			n = skep_trace_section(c->trace, bpf_program__fd(prog), section, &err);
 
 		e = n < 0 ? n : 0;
 	}

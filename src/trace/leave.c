@@ -168,6 +168,11 @@ int process_leave(struct skep_trace *t, struct remote *r)
 		else
 			theirs |= memcmp(now, d->orig, sizeof(now)) != 0;
 	}
+	if (dir->nsemaphores) {
+		semaphores_lower(r, dir);
+		dir->nsemaphores = 0;
+		dir_write_head(t, r, dir);
+	}
 	for (size_t i = 0; i < r->nthreads; i++)
 		if (r->threads[i].parked)
 			clear = false;

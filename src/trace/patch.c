@@ -59,8 +59,20 @@ static int refuse(struct skep_trace *t, const struct point *p, int err, const ch
 	return err;
 }
 
-static int move_point(struct remote *r, const struct point *p, uint64_t bias, uint64_t to,
-		      struct x86_moved *m, const char **why)
+/* The function as it was: what is patched in it already would be taken for instructions. */
+static void see_through(const struct dir *dir, uint64_t start, uint8_t *bytes, size_t len)
+{
+	for (uint32_t i = 0; i < dir->npatches; i++) {
+		const struct dir_patch *d = &dir->patches[i];
+
+		for (uint32_t k = 0; k < d->len && k < X86_JUMP; k++)
+			if (d->addr + k >= start && d->addr + k - start < len)
+				bytes[d->addr + k - start] = d->orig[k];
+	}
+}
+
+static int move_point(struct remote *r, const struct dir *dir, const struct point *p, uint64_t bias,
+		      uint64_t to, struct x86_moved *m, const char **why)
 {
 	uint64_t addr = p->offset + bias, start = p->func.offset + bias;
 	size_t len = p->func.size ? p->func.size : p->func.room;
@@ -77,6 +89,7 @@ static int move_point(struct remote *r, const struct point *p, uint64_t bias, ui
 	if (!bytes)
 		return -ENOMEM;
 	err = remote_read(r, start, bytes, room);
+	see_through(dir, start, bytes, room);
 	code = (struct x86_code){
 		.bytes = bytes, .addr = start, .len = len, .room = room, .whole = true};
 	if (!err && !entry && p->func.size && !x86_is_boundary(&code, addr)) {
@@ -188,7 +201,7 @@ int patch_point(struct skep_trace *t, struct remote *r, struct dir *dir, const s
 	*d = (struct dir_patch){.addr = addr, .stub = at + sizeof(site) + X86_STUB_HEAD};
 	site.resume = d->stub + X86_STUB_CALL;
 	memcpy(site.links, p->links, sizeof(site.links));
-	err = move_point(r, p, bias, site.resume, &moved, &why);
+	err = move_point(r, dir, p, bias, site.resume, &moved, &why);
 	if (!err && patch_overlaps(dir, addr, moved.len)) {
 		why = "another probe is among the bytes to move";
 		err = -EBUSY;

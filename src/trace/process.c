@@ -68,7 +68,7 @@ struct modules {
 };
 
 /* Some file systems show another device in maps than stat does: then the path decides. */
-static bool is_file(const struct trace_elf *elf, pid_t pid, const struct remote_map *m)
+bool process_is_file(const struct trace_elf *elf, pid_t pid, const struct remote_map *m)
 {
 	uint64_t dev, ino;
 	char path[600];
@@ -93,7 +93,7 @@ static int add_module(void *arg, const struct remote_map *m)
 	if (m->perms[2] != 'x' || !m->ino)
 		return 0;
 	for (size_t i = 0; i < all->t->nelfs && !mod.elf; i++)
-		if (is_file(all->t->elfs[i], all->pid, m))
+		if (process_is_file(all->t->elfs[i], all->pid, m))
 			mod.elf = all->t->elfs[i];
 	if (!mod.elf && !mod.known)
 		return 0;
@@ -124,6 +124,7 @@ static int update(struct skep_trace *t, struct remote *r, struct dir *dir)
 			syscalls_patch(t, r, dir, &all.m[i]);
 	}
 	free(all.m);
+	semaphores_raise(t, r, dir);
 	return err ? err : n;
 }
 
@@ -157,7 +158,8 @@ bool process_wants_file(struct skep_trace *t, pid_t pid, int fd)
 	for (size_t i = 0; i < t->nfiles; i++)
 		if (t->files[i].ino == st.st_ino)
 			return true;
-	return false;
+	/* The data of what was mapped before is there by now. */
+	return t->semaphores;
 }
 
 /* ---- Entering ---- */

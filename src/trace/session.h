@@ -18,6 +18,7 @@ struct point {
 	uint64_t offset; /* in the file */
 	struct trace_func func; /* around it */
 	uint32_t flags; /* AGENT_SITE_* */
+	uint64_t semaphore; /* of a USDT probe, offset in the file; 0: none */
 	uint32_t nentry, nreturn;
 	uint32_t links[AGENT_SITE_LINKS]; /* entries first */
 };
@@ -26,9 +27,10 @@ struct point {
  * What every traced process has at the same address (trace->dir): where the agent is, and what
  * was changed. So whoever finds a process, also one that was forked unseen, can undo it all.
  */
-#define DIR_AGENT   (16ull << 20) /* the agent's image is so far behind the directory */
-#define DIR_ARENAS  64
-#define DIR_PATCHES 8192
+#define DIR_AGENT      (16ull << 20) /* the agent's image is so far behind the directory */
+#define DIR_ARENAS     64
+#define DIR_PATCHES    8192
+#define DIR_SEMAPHORES 64
 struct dir_patch {
 	uint64_t addr, stub; /* stub: of its code */
 	uint32_t len; /* bytes replaced; 0: none, threads are led to the trampoline */
@@ -45,6 +47,8 @@ struct dir {
 	struct {
 		uint64_t base, size, used;
 	} arenas[DIR_ARENAS];
+	uint32_t nsemaphores; /* raised there */
+	uint64_t semaphores[DIR_SEMAPHORES];
 	struct dir_patch patches[DIR_PATCHES];
 };
 
@@ -73,6 +77,8 @@ struct skep_trace {
 	struct known_file *files;
 	size_t nfiles;
 	bool unwinders; /* there are points at them */
+	bool semaphores; /* of USDT probes */
+	uint32_t nusdt; /* descriptions of arguments */
 	uint64_t dir; /* address of struct dir in traced processes */
 	pid_t supervisor; /* whose descriptors agents open */
 	struct remote_late late;
@@ -108,10 +114,17 @@ void process_unload(struct skep_trace *t, struct remote *r, const struct dir *di
 int process_leave(struct skep_trace *t, struct remote *r);
 /* Whether an agent of this trace is in there: 1, 0, -errno. */
 int process_has_agent(struct skep_trace *t, pid_t pid);
+/* Whether a line of the process's maps is of the file. */
+bool process_is_file(const struct trace_elf *elf, pid_t pid, const struct remote_map *m);
 /* Whether anything is attached to the file behind a descriptor of the process. */
 bool process_wants_file(struct skep_trace *t, pid_t pid, int fd);
 /* Leaves every process that has the agent. */
 void process_leave_all(struct skep_trace *t);
+
+/* semaphore.c */
+/* Those of USDT probes in what is mapped by now. */
+void semaphores_raise(struct skep_trace *t, struct remote *r, struct dir *dir);
+void semaphores_lower(struct remote *r, const struct dir *dir);
 
 /* patch.c */
 /* A file's executable mapping in the process. */

@@ -43,10 +43,15 @@ struct skep_uprobe {
 	bool ret; /* at the return */
 	uint64_t offset;
 	uint64_t cookie;
+	uint64_t semaphore; /* file offset of one that is to be above zero, 0: none */
 };
 /* Attaches the program behind a descriptor (type KPROBE): the number of places, or -errno. */
 int skep_trace_uprobe(struct skep_trace *trace, int prog_fd, const struct skep_uprobe *u,
 		      struct skep_error *err);
+/* Attaches to a USDT probe, "PATH:PROVIDER:NAME", at all its places. specs_fd: the map __bpf_usdt_specs of the
+ * program's object, for usdt.bpf.h; -1: it has none. The number of places, or -errno. */
+int skep_trace_usdt(struct skep_trace *trace, int prog_fd, int specs_fd, const char *probe,
+		    struct skep_error *err);
 /* Attaches to a system call (name NULL: to all); kind is an AGENT_* of agent/abi.h. The records of tracepoints
  * have room for six arguments. */
 int skep_trace_syscall(struct skep_trace *trace, int prog_fd, const char *name, uint32_t kind,

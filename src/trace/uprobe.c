@@ -120,6 +120,10 @@ static int add_point(struct adding *a, uint64_t offset, const struct trace_func 
 
 	if (!p)
 		return -ENOMEM;
+	if (a->u->semaphore) {
+		p->semaphore = a->u->semaphore;
+		a->t->semaphores = true;
+	}
 	if (p->nentry + p->nreturn == AGENT_SITE_LINKS)
 		return skep_fail(a->err, -E2BIG, NULL, "more than %d programs at one place",
 				 AGENT_SITE_LINKS);
