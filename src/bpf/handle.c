@@ -135,6 +135,8 @@ void skep_handle_forget(struct skep_object *obj)
 
 static int open_flags(const struct skep_object *obj, int flags)
 {
+	if (flags == SKEP_FD_AGAIN)
+		return O_RDWR | (obj->kind == SKEP_KIND_LINK ? O_APPEND : 0);
 	if (obj->read_only_mem)
 		return O_RDONLY | (flags == BPF_F_RDONLY ? 0 : MAY_WRITE) |
 		       (flags == BPF_F_WRONLY ? MAY_NOT_READ : 0);
@@ -166,7 +168,7 @@ static int give(struct skep_object *obj, int flags)
 	if (fd == -EBADF || fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
 		return fd;
 	if (fd < 0) {
-		if (flags)
+		if (flags && flags != SKEP_FD_AGAIN)
 			return -EOPNOTSUPP;
 		fd = fcntl(obj->fd, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
@@ -197,7 +199,7 @@ int skep_object_fd(struct skep_object *obj, int flags)
 
 	if (err)
 		return err;
-	if (flags & ~(int)(BPF_F_RDONLY | BPF_F_WRONLY) ||
+	if ((flags & ~(int)(BPF_F_RDONLY | BPF_F_WRONLY) && flags != SKEP_FD_AGAIN) ||
 	    flags == (int)(BPF_F_RDONLY | BPF_F_WRONLY))
 		return -EINVAL;
 
@@ -208,7 +210,7 @@ int skep_object_fd(struct skep_object *obj, int flags)
 		fd = -EBADF;
 		goto out;
 	}
-	if (flags)
+	if (flags && flags != SKEP_FD_AGAIN)
 		obj->modes = true;
 	fd = give(obj, flags);
 	if (fd < 0)

@@ -134,7 +134,9 @@ void skep_release(struct skep *skep);
  * others pass -1. obj has one reference then, the caller's, and destroy must be set. */
 int skep_object_add(struct skep *skep, struct skep_object *obj, enum skep_kind kind, int fd);
 /* Hands out a new descriptor (its own open file description, with a lock).
- * flags: 0, BPF_F_RDONLY or BPF_F_WRONLY. From now on users hold the object too. */
+ * flags: 0, BPF_F_RDONLY or BPF_F_WRONLY; or SKEP_FD_AGAIN, for a link that was there already: the
+ * kernel gives that another name in /proc, and O_APPEND tells. From now on users hold the object too. */
+#define SKEP_FD_AGAIN (1 << 30)
 int skep_object_fd(struct skep_object *obj, int flags);
 /* The object behind fd, with a reference taken: -EBADF closed, -EINVAL not ours or
  * another kind (SKEP_KIND_NONE takes any), -ENOTCONN the instance has ended.

@@ -73,5 +73,5 @@ long skep_cmd_btf_by_id(struct skep_call *c)
 
 long skep_cmd_link_by_id(struct skep_call *c)
 {
-	return by_id(c, SKEP_KIND_LINK, c->attr.link_id, 0);
+	return by_id(c, SKEP_KIND_LINK, c->attr.link_id, SKEP_FD_AGAIN);
 }

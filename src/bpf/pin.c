@@ -547,5 +547,5 @@ long skep_cmd_get(struct skep_call *c)
 		skep_object_put(obj);
 		return -EINVAL;
 	}
-	return skep_give_fd(obj, obj->kind == SKEP_KIND_MAP ? (int)(flags & both) : 0);
+	return skep_give_fd(obj, obj->kind == SKEP_KIND_MAP ? (int)(flags & both) : SKEP_FD_AGAIN);
 }

@@ -406,7 +406,8 @@ EXPORT int stat64(const char *path, struct stat64 *st)
  * written. -1: it is no handle's. */
 static ssize_t handle_link(int dir, const char *path, char *buf, size_t size)
 {
-	static const char memfd[] = "/memfd:", perf[] = "skep-perf";
+	static const char memfd[] = "/memfd:", perf[] = "skep-perf", made[] = "bpf_link";
+	static const char iter[] = "/memfd:bpf_iter (deleted)";
 	const size_t skip = sizeof(memfd) - 1;
 	char link[64], name[64];
 	int code = errno, n = -1;
@@ -416,8 +417,12 @@ static ssize_t handle_link(int dir, const char *path, char *buf, size_t size)
 	if (!size || which(dir, path, &n) != FILE_FD)
 		return -1;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", n);
-	if (skep_may_be_source(n) && skep_ask(SKEP_ASK_KIND, (unsigned)n, 0) >= 0)
+	if (skep_may_be_source(n))
 		len = syscall(SYS_readlinkat, AT_FDCWD, link, link, sizeof(link) - 1);
+	/* What an iterator wrote is no object. */
+	if (len > 0 && (len != sizeof(iter) - 1 || memcmp(link, iter, sizeof(iter) - 1)) &&
+	    skep_ask(SKEP_ASK_KIND, (unsigned)n, 0) < 0)
+		len = -1;
 	errno = code;
 	if (len <= (ssize_t)skip || strncmp(link, memfd, skip))
 		return -1;
@@ -425,6 +430,10 @@ static ssize_t handle_link(int dir, const char *path, char *buf, size_t size)
 	end = strcspn(link + skip, " ");
 	if (end == sizeof(perf) - 1 && !strncmp(link + skip, perf, end))
 		snprintf(name, sizeof(name), "anon_inode:[perf_event]");
+	else if (end == sizeof(made) - 1 && !strncmp(link + skip, made, end) &&
+		 fcntl(n, F_GETFL) & O_APPEND)
+		snprintf(name, sizeof(name),
+			 "anon_inode:bpf-link"); /* it was not made by this call */
 	else
 		snprintf(name, sizeof(name), "anon_inode:%.*s", (int)end, link + skip);
 	end = strlen(name);

@@ -8,6 +8,7 @@ cat $pin
 bpftool map create /sys/fs/bpf/skt_more type array key 4 value 8 entries 3 name skt_more
 grep skt_more $pin
 head -c 10 $pin
+bpftool link show pinned $pin | grep -c 'iter.*target_name bpf_map'
 bpftool link show | grep -c 'iter.*target_name bpf_map'
 rm $pin /sys/fs/bpf/skt_more
 ! cat $pin 2>/dev/null
