@@ -498,6 +498,16 @@ static pid_t serve(void)
 	return pid;
 }
 
+/* A sanitizer's server says here what it has lost. */
+static void end(pid_t server)
+{
+	int status;
+
+	kill(server, SIGTERM);
+	assert_int_equal(waitpid(server, &status, 0), server);
+	assert_int_equal(status, 0);
+}
+
 static void settle(void)
 {
 	for (int i = 0; i < 500 && listed("clients") + listed("maps") + listed("programs") > 0; i++)
@@ -553,7 +563,8 @@ static void test_nothing_left(void **state)
 	kib = memory(server);
 	all_kinds(n);
 	settle();
-	for (int i = 0; i < 200 && entries(server, "fd") > fds; i++)
+	/* By itself, whether or not somebody asks. */
+	for (int i = 0; i < 2000 && entries(server, "fd") > fds; i++)
 		usleep(10000);
 	now = memory(server);
 	print_message("%u clients: descriptors %u, then %u; threads %u, then %u; memory %u KiB, "
@@ -562,11 +573,10 @@ static void test_nothing_left(void **state)
 	assert_true(entries(server, "fd") <= fds);
 	assert_int_equal(entries(server, "task"), tasks);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	assert_true(now < kib + 512);
+	assert_true(now < kib + 2048);
 #endif
 	assert_int_equal(skep_cmd("exec --join bad -- true")->status, 0);
-	kill(server, SIGTERM);
-	assert_int_equal(waitpid(server, NULL, 0), server);
+	end(server);
 	print_message("ran: bad_clients %u\n", n);
 }
 
@@ -589,8 +599,7 @@ static void test_silent(void **state)
 	assert_true(entries(server, "fd") <= 24);
 	for (int i = 0; i < 100; i++)
 		close(socks[i]);
-	kill(server, SIGTERM);
-	assert_int_equal(waitpid(server, NULL, 0), server);
+	end(server);
 	print_message("ran: bad_silent 1\n");
 }
 

@@ -28,6 +28,7 @@
 #define WAITING    64 /* connections that have not given a listener */
 #define TREES      256 /* listeners that are served */
 #define PATIENCE_S 5
+#define COLLECT_S  15 /* after the last of a tree's processes: longer than handle.c's rounds */
 
 struct waiting {
 	int sock;
@@ -51,6 +52,7 @@ struct skep_serve {
 	int event; /* something is to be looked at: a tree has ended, or we have */
 	int spare; /* given up for a moment when descriptors run out */
 	_Atomic bool stop, last;
+	time_t collect; /* what clients held that have gone is looked for until then */
 	struct waiting waiting[WAITING]; /* the oldest first */
 	unsigned nwaiting;
 	struct tree *trees[TREES];
@@ -148,6 +150,7 @@ static void end_trees(struct skep_serve *s)
 		pthread_join(t->thread, NULL);
 		s->trees[i] = s->trees[s->ntrees - 1];
 		s->ntrees--;
+		s->collect = now() + COLLECT_S;
 		free_tree(t);
 	}
 }
@@ -214,11 +217,16 @@ static void count(struct skep_object *obj, void *arg)
 	r->links += obj->kind == SKEP_KIND_LINK;
 }
 
+static void collect(struct skep_serve *s)
+{
+	skep_pins_collect(s->skep);
+	skep_collect(s->skep);
+}
+
 static void overview(struct skep_serve *s, struct skep_serve_reply *r)
 {
 	/* What nobody holds any more is not there. */
-	skep_pins_collect(s->skep);
-	skep_collect(s->skep);
+	collect(s);
 	r->pid = getpid();
 	r->clients = s->opts.own + s->ntrees;
 	skep_objects_walk(s->skep, count, r);
@@ -338,14 +346,16 @@ bool skep_serve_step(struct skep_serve *s, int until, int ms)
 
 	for (unsigned i = 0; i < n; i++)
 		p[3 + i] = (struct pollfd){.fd = s->waiting[i].sock, .events = POLLIN};
-	/* Somebody's time may run out. */
-	if (n && (ms < 0 || ms > 1000))
+	/* Somebody's time may run out, and nobody may call to have collected what is left. */
+	if ((n || s->collect > now()) && (ms < 0 || ms > 1000))
 		ms = 1000;
 	if (poll(p, 3 + n, ms) < 0)
 		return errno == EINTR;
 	if (p[0].revents)
 		(void)!read(s->event, &events, sizeof(events));
 	end_trees(s);
+	if (s->collect > now())
+		collect(s);
 	for (unsigned i = n; i-- > 0;) {
 		bool stays = !p[3 + i].revents || talk(s, &s->waiting[i]);
 
