@@ -251,6 +251,24 @@ static bool same_ranges(const struct skep_scalar *a, const struct skep_scalar *b
 	       a->s32_min == b->s32_min && a->s32_max == b->s32_max;
 }
 
+/* Range and bits may have one number in common, though neither says which. */
+static void learn_only_one(struct skep_scalar *s)
+{
+	uint64_t first, second;
+
+	/* The bits alone made this range. */
+	if (s->umin == s->umax ||
+	    (s->umin == s->bits.value && s->umax == (s->bits.value | s->bits.mask)))
+		return;
+	if (!skep_tnum_from(s->bits, s->umin, &first) || first > s->umax)
+		return;
+	if (first < s->umax && skep_tnum_from(s->bits, first + 1, &second) && second <= s->umax)
+		return;
+	s->umin = s->umax = first;
+	s->bits = (struct skep_tnum){.value = first};
+	learn_from_bits(s);
+}
+
 bool skep_scalar_sync(struct skep_scalar *s)
 {
 	/* Three rounds carry a fact from any part to any other; most often one says it all. */
@@ -267,6 +285,7 @@ bool skep_scalar_sync(struct skep_scalar *s)
 	if (!learn_bits(s))
 		return false;
 	learn_from_bits(s);
+	learn_only_one(s);
 	return !empty(s);
 }
 

@@ -13,6 +13,8 @@
 
 #include <stdlib.h>
 
+#define ROUNDS 32
+
 struct vmasks {
 	uint64_t read; /* slots that it may read */
 	uint64_t write; /* slots that it writes whole, whatever path led to it */
@@ -262,9 +264,10 @@ static uint64_t after(const struct venv *env, const struct vnode *n, const struc
 	return m[f->to[0] - start].live | m[f->to[1] - start].live;
 }
 
-/* Backwards from instruction `from` on: whether anything changed. */
+/* Backwards from instruction `from` on: whether anything changed. What was live may be no more, once
+ * a write is known; `grow`: it stays. */
 static bool flow_back(const struct venv *env, const struct vnode *n, struct vmasks *m,
-		      uint32_t from)
+		      uint32_t from, bool grow)
 {
 	uint32_t start = env->subs[n->sub].start;
 	bool changed = false;
@@ -272,10 +275,10 @@ static bool flow_back(const struct venv *env, const struct vnode *n, struct vmas
 	for (uint32_t i = from; i-- > 0;) {
 		uint64_t live = m[i].read | (after(env, n, m, start + i) & ~m[i].write);
 
-		if (live & ~m[i].live) {
-			m[i].live |= live;
-			changed = true;
-		}
+		if (grow)
+			live |= m[i].live;
+		changed |= live != m[i].live;
+		m[i].live = live;
 	}
 	return changed;
 }
@@ -288,9 +291,9 @@ static int settle(struct venv *env, struct vnode *n)
 	for (uint32_t f = 0; f <= n->depth; f++) {
 		struct vmasks *m = n->frame[f];
 
-		/* Without a loop once is enough. */
-		if (m && flow_back(env, n, m, from) && env->live->loops[n->sub])
-			while (flow_back(env, n, m, len))
+		/* Without a loop once is enough. With one it settles soon; if not, it only grows. */
+		if (m && flow_back(env, n, m, from, false) && env->live->loops[n->sub])
+			for (uint32_t round = 0; flow_back(env, n, m, len, round > ROUNDS); round++)
 				;
 		/* What a function reads of its callers' slots, its call reads. */
 		if (m && f < n->depth && m[0].live) {

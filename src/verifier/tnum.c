@@ -139,3 +139,25 @@ bool skep_tnum_aligned(struct skep_tnum a, uint64_t size)
 {
 	return !size || !((a.value | a.mask) & (size - 1));
 }
+
+bool skep_tnum_from(struct skep_tnum a, uint64_t min, uint64_t *out)
+{
+	uint64_t wrong = (min & ~a.mask) ^ a.value, above, next;
+	unsigned top;
+
+	if (!wrong) {
+		*out = min;
+		return true;
+	}
+	/* The uppermost known bit that min has otherwise: what lies above is right. */
+	top = 63 - (unsigned)__builtin_clzll(wrong);
+	above = top == 63 ? 0 : ~0ull << (top + 1);
+	if (a.value >> top & 1) {
+		*out = (min & above) | (a.value & ~above);
+		return true;
+	}
+	/* Too large already: the unknown bits above count one up. */
+	next = ((min | ~(a.mask & above)) + 1) & a.mask & above;
+	*out = next | a.value;
+	return next > (min & a.mask & above);
+}

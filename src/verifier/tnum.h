@@ -20,6 +20,8 @@ struct skep_tnum skep_tnum_cast(struct skep_tnum a, unsigned size);
 struct skep_tnum skep_tnum_with_low32(struct skep_tnum high, struct skep_tnum low);
 /* Numbers that are in both. False: there is none. */
 bool skep_tnum_meet(struct skep_tnum *a, struct skep_tnum b);
+/* The least number in it that is `min` or more. False: there is none. */
+bool skep_tnum_from(struct skep_tnum a, uint64_t min, uint64_t *out);
 /* Smallest that holds both. */
 struct skep_tnum skep_tnum_join(struct skep_tnum a, struct skep_tnum b);
 
