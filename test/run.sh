@@ -11,8 +11,10 @@ build=$1
 	echo "test/run.sh: /proc and /sys must be mounted: mount -t proc proc /proc; mount -t sysfs sys /sys" >&2
 	exit 1
 }
-# In a plain chroot "/" is no mount, and then nothing can be mounted in private.
-if [ "$(id -u)" = 0 ] && ! mountpoint -q / && [ -z "${SKEP_TEST_ROOTED-}" ]; then
+# In a plain chroot "/" is no mount, and then nothing can be mounted in private; nor are control groups.
+if [ -n "${SKEP_TEST_ROOTED-}" ]; then
+	mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
+elif [ "$(id -u)" = 0 ] && ! { mountpoint -q / && mountpoint -q /sys/fs/cgroup; }; then
 	SKEP_TEST_ROOTED=1 exec "$build/test/rooted" "$0" "$@"
 fi
 shift
