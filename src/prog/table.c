@@ -216,6 +216,7 @@ const struct skep_prog_type skep_prog_types[] = {
 				   .check_attach = attach_none},
 	/* Iterators only: what each has in its context stands in bpf/iter.c. */
 	[BPF_PROG_TYPE_TRACING] = {.name = "tracing",
+				   .test_run = skep_test_run_tracing,
 				   .ctx_size = SKEP_ITER_CTX,
 				   .ictx_size = SKEP_ITER_CTX,
 				   .ret_any = true,

@@ -14,6 +14,8 @@
 
 int skep_test_run_xdp(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr);
 int skep_test_run_skb(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr);
+int skep_test_run_tracing(struct skep_prog *prog, const union bpf_attr *attr,
+			  union bpf_attr *uattr);
 int skep_test_run_raw_tp(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr);
 int skep_test_run_syscall(struct skep_prog *prog, const union bpf_attr *attr,
 			  union bpf_attr *uattr);

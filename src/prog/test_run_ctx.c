@@ -29,6 +29,12 @@ static uint32_t max_ctx_offset(const struct skep_prog *prog)
 	return max;
 }
 
+/* Iterators run when they are read: there is no context to run them with, and the kernel says that so. */
+int skep_test_run_tracing(struct skep_prog *prog, const union bpf_attr *attr, union bpf_attr *uattr)
+{
+	return attr->test.flags || attr->test.cpu || attr->test.batch_size ? -EINVAL : -EFAULT;
+}
+
 /* Runs once on ctx and stores the result. cpu: a slot, or UINT32_MAX for any. */
 static int run_once(struct skep_prog *prog, void *ctx, uint32_t size, uint32_t cpu,
 		    union bpf_attr *uattr)
