@@ -73,10 +73,10 @@ static inline int skep_user_write(uint64_t dst, const void *src, size_t len)
 {
 	return !len || !skep_caller_write(skep_user_ptr(dst), src, len) ? 0 : -EFAULT;
 }
-/* Answers in the caller's attributes. */
+/* Answers in the caller's attributes, which may lie anywhere. */
 #define skep_call_put(c, field, value)                                                             \
-	skep_user_write((uintptr_t) & (c)->user->field, &(__typeof__((c)->user->field)){(value)},  \
-			sizeof((c)->user->field))
+	skep_user_write((uintptr_t)(c)->user + offsetof(union bpf_attr, field),                    \
+			&(__typeof__((c)->user->field)){(value)}, sizeof((c)->user->field))
 /* A caller may pass more than is known, if it is 0: -E2BIG otherwise, -EFAULT. */
 int skep_user_tail_zero(uint64_t user, uint32_t known, uint32_t actual);
 /* Copies a name: letters, digits, '_' and '.', terminated within its 16 bytes. */
