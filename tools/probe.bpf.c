@@ -333,7 +333,8 @@ static __always_inline void tell(void *ctx, const struct probe *p, struct probe_
 }
 
 /* Who calls. */
-static __always_inline void begin(struct probe_event *e, __u64 cookie, __u64 pid_tgid)
+static __always_inline void begin(const struct probe *p, struct probe_event *e, __u64 cookie,
+				  __u64 pid_tgid)
 {
 	e->ns = bpf_ktime_get_ns();
 	e->took = 0;
@@ -342,10 +343,13 @@ static __always_inline void begin(struct probe_event *e, __u64 cookie, __u64 pid
 	e->target = cookie >> 16;
 	e->pid = pid_tgid >> 32;
 	e->tid = pid_tgid;
-	e->uid = bpf_get_current_uid_gid();
 	e->returned = 0;
 	e->ntext = 0;
-	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	/* In traced processes these cost system calls. */
+	if ((p->flags & PROBE_F_EVENT) || p->nconds) {
+		e->uid = bpf_get_current_uid_gid();
+		bpf_get_current_comm(e->comm, sizeof(e->comm));
+	}
 }
 
 static __always_inline int entered(void *ctx, struct probe *p, struct probe_event *e, __u64 slot)
@@ -392,7 +396,7 @@ static __always_inline int returned(void *ctx, struct probe *p, __u64 cookie, __
 		e = bpf_map_lookup_elem(&scratch, &zero);
 		if (!s || !e)
 			return 0;
-		begin(e, cookie, pid_tgid);
+		begin(p, e, cookie, pid_tgid);
 		e->took = e->ns - s->ns;
 		__builtin_memcpy(e->args, s->args, sizeof(e->args));
 		bpf_map_delete_elem(&slim_calls, &key);
@@ -447,7 +451,7 @@ int on_sys_enter(struct sys_enter *ctx)
 		keep_slim(&key, args);
 		return 0;
 	}
-	begin(e, cookie, pid_tgid);
+	begin(p, e, cookie, pid_tgid);
 	__builtin_memcpy(e->args, args, sizeof(args));
 	return entered(ctx, p, e, 0);
 }
@@ -483,7 +487,7 @@ int on_entry(struct pt_regs *ctx)
 		keep_slim(&key, args);
 		return 0;
 	}
-	begin(e, cookie, pid_tgid);
+	begin(p, e, cookie, pid_tgid);
 	__builtin_memcpy(e->args, args, sizeof(args));
 	return entered(ctx, p, e, PT_REGS_SP(ctx));
 }
