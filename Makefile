@@ -200,6 +200,13 @@ $(BUILD)/test/victims/usdt: test/victims/usdt.c
 	$(CC) -D_GNU_SOURCE -O2 -g $< -o $@
 $(BUILD)/test/test_cmd_usdt: | $(BUILD)/test/victims/usdt
 $(BUILD)/test/test_cmd_trace $(BUILD)/test/test_cmd_probe $(BUILD)/test/test_cmd_tools: | $(VICTIMS)
+$(BUILD)/test/victims/hard: test/victims/hard.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -O2 -g -pthread $< -o $@
+$(BUILD)/test/victims/cxx: test/victims/cxx.cc
+	@mkdir -p $(@D)
+	g++ -O2 -g -pthread $< -o $@
+$(BUILD)/test/test_trace_hard: | $(BUILD)/test/victims/hard $(BUILD)/test/victims/cxx
 $(BUILD)/test/test_exports: | $(BUILD)/libskep.a $(BUILD)/libskep.so
 # The programs of bench_exec: for the machine, for skep and for the kernel.
 BPF_CLANG ?= clang

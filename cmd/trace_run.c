@@ -244,7 +244,7 @@ static int run(struct trace_cmd *c)
 {
 	struct sigaction sa = {.sa_handler = on_signal};
 	struct skep_error err = {{0}, {0}};
-	uint64_t start = now_ns();
+	uint64_t start;
 	int e = 0, status = 0;
 	pid_t pid = 0;
 
@@ -260,6 +260,7 @@ static int run(struct trace_cmd *c)
 		complain_error(&err);
 		return EXIT_REFUSED;
 	}
+	start = now_ns(); /* entering may take long */
 	/* The terminal's Ctrl-C reaches the command as well: its end is the end. */
 	while (!e && (c->command || !stop)) {
 		e = c->s.kernel ? serve_kernel(c, pid, &status)

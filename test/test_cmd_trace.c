@@ -362,7 +362,7 @@ static void running(void **state)
 		char number[16];
 
 		snprintf(number, sizeof(number), "%d", pid);
-		r = skep_cmd("trace --json -m seen %s -t 20ms -p %s", prog, number);
+		r = skep_cmd("trace --json -m seen %s -t 150ms -p %s", prog, number);
 		assert_int_equal(r->status, 0);
 		assert_string_equal(r->err, "");
 		assert_int_equal((int)json_count(result(r), "maps.seen"), 2);

@@ -23,6 +23,9 @@
 #include "os/os.h"
 #include "trace/session.h"
 
+#define ENTER_ROUNDS 40
+#define ENTER_PAUSE  100000ull /* ns, doubled each time */
+
 enum {
 	ASK_ENTER, /* value: the process */
 	ASK_LEAVE,
@@ -131,15 +134,25 @@ static void close_others(int a, int b)
 static int enter(struct skep_trace *t, pid_t pid, struct skep_error *err)
 {
 	struct remote r = {.late = &t->late};
-	int e = remote_stop(&r, pid, 0);
+	int e = -EAGAIN;
 
+	/* Its only thread may wait for a vfork child; another tracer may hold it for the moment. */
+	for (unsigned i = 0; i < ENTER_ROUNDS && (e == -EAGAIN || e == -EBUSY); i++) {
+		if (i)
+			skep_sleep(ENTER_PAUSE << (i < 8 ? i : 8));
+		e = remote_stop(&r, pid, 0);
+		remote_late_poll(&t->late);
+	}
 	if (e)
 		return skep_fail(err, e,
 				 e == -EPERM   ? "It takes the same user, or root."
 				 : e == -EBUSY ? "Detach the debugger first."
 					       : NULL,
 				 "process %d can't be entered: %s", (int)pid,
-				 e == -EBUSY ? "somebody else traces it" : strerror(-e));
+				 e == -EBUSY    ? "somebody else traces it"
+				 : e == -EAGAIN ? "all its threads wait for children that share "
+						  "their memory"
+						: strerror(-e));
 	e = process_enter(t, &r, err);
 	remote_resume(&r);
 	return e < 0 ? e : 0;

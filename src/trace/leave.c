@@ -13,8 +13,10 @@
 #include "trace/session.h"
 #include "trace/x86.h"
 
-#define LEAVE_ROUNDS 16
+#define LEAVE_ROUNDS 64
 #define LEAVE_PAUSE  20000ull /* ns, doubled each time */
+#define SCAN         (256u << 10) /* bytes of a stack that are looked through */
+#define USER_CS      0x33
 #define MAX_BLOCKS   1000000u /* of threads: more is a circle */
 
 /* A thread that stands in a trampoline, or in a system call that the agent made for it, goes on where it came
@@ -75,6 +77,34 @@ static bool inside(const struct dir *dir, uint64_t pc)
 	return false;
 }
 
+/* A thread in a signal handler goes back to where the signal found it, which may be inside: that
+ * stands in the frame that the kernel made, above its stack pointer. It is known by its segments. */
+static bool returns_inside(const struct remote *r, const struct remote_thread *th,
+			   const struct dir *dir)
+{
+	enum {
+		FLAGS = 1,
+		SEGMENTS = 2
+	}; /* words behind the program counter in struct sigcontext */
+	static uint64_t words[SCAN / 8];
+	size_t n = 0;
+
+	/* Up to where the stack ends. */
+	while (n < SCAN) {
+		size_t part = 4096 - ((th->regs.rsp + n) & 4095);
+
+		part = part < SCAN - n ? part : SCAN - n;
+		if (remote_read(r, th->regs.rsp + n, (uint8_t *)words + n, part))
+			break;
+		n += part;
+	}
+	for (size_t i = 0; i + SEGMENTS < n / 8; i++)
+		if (inside(dir, words[i]) && (words[i + SEGMENTS] & 0xffff) == USER_CS &&
+		    (words[i + FLAGS] & 2) && words[i + FLAGS] < 1u << 22)
+			return true;
+	return false;
+}
+
 static void unmap_all(struct skep_trace *t, struct remote *r, const struct dir *dir)
 {
 	const struct blob *blob = blob_get();
@@ -107,12 +137,12 @@ static void restore_returns(struct remote *r, const struct agent_thread *b, uint
 {
 	uint32_t n = b->nret < AGENT_RETURNS ? b->nret : AGENT_RETURNS;
 
-	for (uint32_t i = n; i--;) {
+	/* Of several at one place only the first one knows the true one. */
+	for (uint32_t i = 0; i < n; i++) {
 		uint64_t word = 0, slot = b->ret[i].slot;
 
-		/* Of several at one place the first one is the true one, written last. */
-		if (!remote_read(r, slot, &word, 8) &&
-		    (word == here || (i + 1 < n && b->ret[i + 1].slot == slot)))
+		if (slot > 1 && b->ret[i].real != here && !remote_read(r, slot, &word, 8) &&
+		    word == here)
 			remote_write(r, slot, &b->ret[i].real, 8);
 	}
 }
@@ -142,7 +172,30 @@ static bool mend_threads(struct remote *r, const struct dir *dir)
 	return idle;
 }
 
-int process_leave(struct skep_trace *t, struct remote *r)
+/* Whether the agent has to show unwinders the true addresses there. */
+static bool shows(const struct remote *r, const struct dir_patch *d)
+{
+	struct agent_site site;
+
+	return !remote_read(r, d->stub - X86_STUB_HEAD - sizeof(site), &site, sizeof(site)) &&
+	       (site.flags & AGENT_SITE_UNWIND);
+}
+
+/* Whether nobody is inside, or comes back. */
+static bool empty(struct remote *r, const struct dir *dir)
+{
+	bool clear = mend_threads(r, dir);
+
+	/* While one is parked, a child shares the memory, and may be inside. */
+	for (size_t i = 0; i < r->nthreads; i++)
+		if (r->threads[i].parked ||
+		    (inside(dir, r->threads[i].regs.rip) && !move_back(r, &r->threads[i], dir)) ||
+		    returns_inside(r, &r->threads[i], dir))
+			clear = false;
+	return clear;
+}
+
+int process_leave(struct skep_trace *t, struct remote *r, bool last)
 {
 	struct dir *dir = calloc(1, sizeof(*dir));
 	int err = dir ? dir_read(t, r, dir) : -ENOMEM;
@@ -153,14 +206,17 @@ int process_leave(struct skep_trace *t, struct remote *r)
 		return err;
 	}
 	r->scratch = dir->agent + blob_get()->remote_syscall;
-	clear = mend_threads(r, dir);
+	clear = empty(r, dir);
 	for (uint32_t i = 0; i < dir->npatches; i++) {
 		const struct dir_patch *d = &dir->patches[i];
 		uint8_t now[X86_JUMP];
 
-		/* Somebody else's patch over ours leads through our trampoline: that stays. */
 		if (!d->len)
 			continue;
+		/* Who is inside may be about to await a return, and throw then. */
+		if (!clear && !last && shows(r, d))
+			continue;
+		/* Somebody else's patch over ours leads through our trampoline: that stays. */
 		if (remote_read(r, d->addr, now, sizeof(now)))
 			theirs = true;
 		else if (memcmp(now, d->now, sizeof(now)) == 0)
@@ -173,11 +229,6 @@ int process_leave(struct skep_trace *t, struct remote *r)
 		dir->nsemaphores = 0;
 		dir_write_head(t, r, dir);
 	}
-	for (size_t i = 0; i < r->nthreads; i++)
-		if (r->threads[i].parked)
-			clear = false;
-		else if (inside(dir, r->threads[i].regs.rip) && !move_back(r, &r->threads[i], dir))
-			clear = false;
 	if (clear && !theirs && !r->bound)
 		unmap_all(t, r, dir);
 	free(dir);
@@ -194,10 +245,11 @@ static int leave(struct skep_trace *t, pid_t pid)
 
 		if (i)
 			skep_sleep(LEAVE_PAUSE << (i < 8 ? i : 8));
+		/* A parked thread may be the only one. */
 		err = remote_stop(&r, pid, 0);
 		if (err)
-			break;
-		err = process_leave(t, &r);
+			continue;
+		err = process_leave(t, &r, i + 1 == LEAVE_ROUNDS);
 		remote_resume(&r);
 	}
 	return err;

@@ -266,10 +266,10 @@ static int wait_stop_or_park(struct remote *r, pid_t tid, int *status)
 	}
 }
 
-static int stop_thread(struct remote *r, pid_t tid)
+/* Asks a thread to stop: 1, 0 it is held already, -errno. */
+static int hold(struct remote *r, pid_t tid)
 {
-	struct remote_thread *t, *grown;
-	int status, err;
+	struct remote_thread *grown;
 
 	for (size_t i = 0; i < r->nthreads; i++)
 		if (r->threads[i].tid == tid)
@@ -280,29 +280,51 @@ static int stop_thread(struct remote *r, pid_t tid)
 	r->threads = grown;
 	if (find_late(r->late, tid) < 0 && ptrace(PTRACE_SEIZE, tid, NULL, NULL))
 		return errno == EPERM && remote_status(tid, "TracerPid", 10) > 0 ? -EBUSY : -errno;
-	if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL))
-		return -errno;
-	err = wait_stop_or_park(r, tid, &status);
-	if (err < 0) {
-		if (err == -ETIMEDOUT)
-			add_late(r->late, tid);
+	r->threads[r->nthreads++] = (struct remote_thread){.tid = tid, .pending = true};
+	/* If it fails, it is about to end: waiting for it will tell. */
+	ptrace(PTRACE_INTERRUPT, tid, NULL, NULL);
+	return 1;
+}
+
+/* Waits until it has stopped: 0, -ESRCH it has ended, -errno. */
+static int settle(struct remote *r, struct remote_thread *t)
+{
+	int status, err = wait_stop_or_park(r, t->tid, &status);
+
+	if (err < 0)
 		return err;
+	t->pending = false;
+	if (err) {
+		t->parked = true;
+		add_late(r->late, t->tid);
+		t->regs.rip = rip_of(r->pid, t->tid);
+		return 0;
 	}
-	t = &r->threads[r->nthreads++];
-	*t = (struct remote_thread){.tid = tid, .parked = err == 1};
-	if (t->parked) {
-		add_late(r->late, tid);
-		t->regs.rip = rip_of(r->pid, tid);
-		return 1;
-	}
-	err = find_late(r->late, tid);
+	err = find_late(r->late, t->tid);
 	if (err >= 0)
 		r->late->tid[err] = r->late->tid[--r->late->n];
 	if (EVENT(status) != PTRACE_EVENT_STOP)
 		t->signal = WSTOPSIG(status);
-	if (ptrace(PTRACE_GETREGS, tid, NULL, &t->regs))
-		return -errno;
-	return 1;
+	return ptrace(PTRACE_GETREGS, t->tid, NULL, &t->regs) ? -errno : 0;
+}
+
+/* All that are pending: they stop side by side. */
+static int settle_all(struct remote *r)
+{
+	for (size_t i = 0; i < r->nthreads;) {
+		struct remote_thread *t = &r->threads[i];
+		int err = t->pending ? settle(r, t) : 0;
+
+		if (err && (err != -ESRCH || t->tid == r->pid))
+			return err;
+		if (!err)
+			i++;
+		else if (t->pending)
+			*t = r->threads[--r->nthreads]; /* it ended meanwhile */
+		else
+			return err;
+	}
+	return 0;
 }
 
 static int open_mem(struct remote *r)
@@ -356,7 +378,7 @@ int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 
 			if (t <= 0)
 				continue;
-			got = stop_thread(r, t);
+			got = hold(r, t);
 			if (got == -ESRCH && t != pid)
 				continue; /* it ended meanwhile */
 			if (got < 0)
@@ -364,6 +386,8 @@ int remote_stop(struct remote *r, pid_t pid, pid_t tid)
 			more |= got > 0;
 		}
 		closedir(dir);
+		if (!err)
+			err = settle_all(r);
 	}
 	if (!err && !r->nthreads)
 		err = -ESRCH;

@@ -15,6 +15,7 @@
 struct remote_thread {
 	pid_t tid;
 	struct user_regs_struct regs; /* as it stopped */
+	bool pending; /* it was asked to stop, and has not yet */
 	bool changed; /* regs are to be written back */
 	int signal; /* it stopped on its way to this signal: 0 or the number */
 	/* In the middle of a call that nothing interrupts (vfork): it will stop before it runs its

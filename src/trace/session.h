@@ -110,8 +110,9 @@ int process_update(struct skep_trace *t, struct remote *r);
 /* Takes back what entering mapped: the agent's image and the directory. */
 void process_unload(struct skep_trace *t, struct remote *r, const struct dir *dir);
 /* Restores every byte: 0, or the agent has to stay mapped: -EAGAIN, a thread is in it; -EBUSY, somebody
- * else patched over a patch; -EACCES, a filter does not let it unmap anything. */
-int process_leave(struct skep_trace *t, struct remote *r);
+ * else patched over a patch; -EACCES, a filter does not let it unmap anything.
+ * last: it is not tried again. */
+int process_leave(struct skep_trace *t, struct remote *r, bool last);
 /* Whether an agent of this trace is in there: 1, 0, -errno. */
 int process_has_agent(struct skep_trace *t, pid_t pid);
 /* Whether a line of the process's maps is of the file. */

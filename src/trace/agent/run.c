@@ -98,41 +98,91 @@ static void run_site(struct agent_thread *t, struct agent_regs *regs, const stru
 	agent_end(t);
 }
 
-static void drop(struct agent_thread *t, uint32_t i)
-{
-	uint32_t n = t->nret - 1;
+/* ---- What is awaited ----
+ *
+ * A signal may come between any two instructions here, and its handler await and see returns as well
+ * before it ends. So an entry is claimed before it is filled, and nothing moves while a thread is
+ * at work here. */
 
-	for (; i < n; i++)
-		t->ret[i] = t->ret[i + 1];
-	atomic_signal_fence(memory_order_seq_cst);
+#define FREE    0 /* slots of entries */
+#define CLAIMED 1
+
+static void trim(struct agent_thread *t)
+{
+	uint32_t n;
+
+	while ((n = t->nret) && t->ret[n - 1].slot == FREE)
+		t->nret = n - 1;
+}
+
+static void release(struct agent_thread *t, uint64_t slot)
+{
+	for (uint32_t i = t->nret; i--;)
+		if (t->ret[i].slot == slot)
+			t->ret[i].slot = FREE;
+	trim(t);
+}
+
+/* Makes room: below the stack pointer of the same stack nothing is alive. */
+static __attribute__((noinline)) void sweep(struct agent_thread *t, uint64_t sp)
+{
+	uint32_t n = 0;
+
+	if (t->editing > 1) /* by a signal handler */
+		return;
+	for (uint32_t i = 0; i < t->nret; i++) {
+		const struct agent_return *r = &t->ret[i];
+
+		if (r->slot == FREE || (r->slot < sp && sp - r->slot < SAME_STACK))
+			continue;
+		t->ret[n++] = *r;
+	}
+	for (uint32_t i = n; i < t->nret; i++)
+		t->ret[i].slot = FREE;
 	t->nret = n;
+}
+
+static struct agent_return *claim(struct agent_thread *t)
+{
+	uint32_t n = t->nret;
+
+	if (n == AGENT_RETURNS)
+		return NULL;
+	/* A handler that came before it counts has used it, and left it free. */
+	do {
+		t->ret[n].slot = CLAIMED;
+		atomic_signal_fence(memory_order_seq_cst);
+		t->nret = n + 1;
+		atomic_signal_fence(memory_order_seq_cst);
+	} while (t->ret[n].slot != CLAIMED);
+	return &t->ret[n];
 }
 
 static void await(struct agent_thread *t, struct agent_regs *regs, const struct agent_site *site)
 {
 	uint64_t *slot = (uint64_t *)(uintptr_t)regs->sp, real = *slot;
-	uint32_t n;
+	struct agent_return *r;
 
+	t->editing++;
 	/* A function that ends in a jump to another one leaves it its own return address, which
 	 * is ours then: both are awaited at one place. Otherwise what is noted for it is stale. */
 	if (real != HERE)
-		for (uint32_t i = t->nret; i--;)
-			if (t->ret[i].slot == regs->sp)
-				drop(t, i);
+		release(t, regs->sp);
 	if (t->nret == AGENT_RETURNS)
-		for (uint32_t i = t->nret; i--;)
-			/* Below the stack pointer of the same stack nothing is alive. */
-			if (t->ret[i].slot < regs->sp && regs->sp - t->ret[i].slot < SAME_STACK)
-				drop(t, i);
-	n = t->nret;
-	if (n == AGENT_RETURNS) {
+		sweep(t, regs->sp);
+	r = claim(t);
+	if (r) {
+		r->real = real;
+		r->site = site;
+		r->shown = false;
+		atomic_signal_fence(memory_order_seq_cst);
+		r->slot = regs->sp;
+		atomic_signal_fence(memory_order_seq_cst);
+		*slot = HERE;
+	} else {
 		missed();
-		return;
 	}
-	t->ret[n] = (struct agent_return){regs->sp, real, site, false};
-	atomic_signal_fence(memory_order_seq_cst);
-	t->nret = n + 1;
-	*slot = HERE;
+	t->editing--;
 }
 
 static bool get(uint64_t slot, uint64_t *word)
@@ -152,15 +202,15 @@ static bool set(uint64_t slot, uint64_t word)
 
 /* An unwinder (exceptions, thread cancellation, backtraces) reads return addresses: it finds the
  * true ones. They are replaced again when the exception is caught, or at the thread's next event,
- * where they still stand. Several at one place: the last one noted first, so the true one stays. */
+ * where they still stand. */
 static __attribute__((noinline)) void show_returns(struct agent_thread *t, uint64_t sp)
 {
 	for (uint32_t i = t->nret; i--;) {
 		struct agent_return *r = &t->ret[i];
 		uint64_t word = 0;
 
-		if (r->shown || r->slot < sp || !get(r->slot, &word) || word != HERE ||
-		    !set(r->slot, r->real))
+		if (r->slot <= CLAIMED || r->real == HERE || r->shown || r->slot < sp ||
+		    !get(r->slot, &word) || word != HERE || !set(r->slot, r->real))
 			continue;
 		r->shown = true;
 		t->shown = true;
@@ -170,79 +220,97 @@ static __attribute__((noinline)) void show_returns(struct agent_thread *t, uint6
 static __attribute__((noinline)) void hide_returns(struct agent_thread *t, uint64_t sp)
 {
 	t->shown = false;
-	for (uint32_t i = 0; i < t->nret;) {
+	t->editing++;
+	for (uint32_t i = 0; i < t->nret; i++) {
 		struct agent_return *r = &t->ret[i];
 		uint64_t word = 0;
 
-		/* What lies below the stack pointer was left. */
-		if (r->shown && ((r->slot < sp && sp - r->slot < SAME_STACK) ||
-				 !get(r->slot, &word) || word != r->real || !set(r->slot, HERE))) {
-			drop(t, i);
+		if (r->slot <= CLAIMED || !r->shown)
 			continue;
-		}
-		r->shown = false;
-		i++;
+		/* What lies below the stack pointer was left. */
+		if ((r->slot < sp && sp - r->slot < SAME_STACK) || !get(r->slot, &word) ||
+		    word != r->real || !set(r->slot, HERE))
+			release(t, r->slot);
+		else
+			r->shown = false;
 	}
+	t->editing--;
 }
 
 void agent_on_probe(struct agent_regs *regs, const struct agent_site *site)
 {
+	bool off = atomic_load_explicit(&agent_ctl->off, memory_order_relaxed);
 	struct agent_thread *t;
 
-	if (__builtin_expect(atomic_load_explicit(&agent_ctl->off, memory_order_relaxed), 0))
+	/* Unwinders have to find true addresses until nobody awaits anything. */
+	if (__builtin_expect(off, 0) && !(site->flags & AGENT_SITE_UNWIND))
 		return;
 	t = agent_thread();
 	if (!t) {
 		missed();
 		return;
 	}
-	if (__builtin_expect(t->shown, 0) && !(site->flags & AGENT_SITE_UNWIND))
-		hide_returns(t, regs->sp);
 	if (__builtin_expect(site->flags & AGENT_SITE_UNWIND, 0))
 		show_returns(t, regs->sp);
+	else if (__builtin_expect(t->shown, 0))
+		hide_returns(t, regs->sp);
+	if (__builtin_expect(off, 0))
+		return;
 	if (site->nentry)
 		run_site(t, regs, site, 0, site->nentry);
 	if (site->nreturn)
 		await(t, regs, site);
 }
 
-/* The last one noted for this place, taken out. */
-static bool find(struct agent_thread *t, uint64_t slot, struct agent_return *out)
+/* The first one noted for this place, which knows the true address; or the last one. */
+static struct agent_return *find(struct agent_thread *t, uint64_t slot, bool last)
 {
+	struct agent_return *found = NULL;
+
 	for (uint32_t i = t->nret; i--;)
 		if (t->ret[i].slot == slot) {
-			*out = t->ret[i];
-			drop(t, i);
-			return true;
+			found = &t->ret[i];
+			if (last)
+				break;
 		}
-	return false;
+	return found;
 }
 
-/* A stack that another thread began to use (coroutines), or the parent before fork. */
-static bool find_elsewhere(uint64_t slot, struct agent_return *out)
+/* Whose it is, if not this thread's: a stack that another thread began to use (coroutines), or the parent
+ * before fork. */
+static __attribute__((noinline)) struct agent_thread *find_owner(uint64_t slot)
 {
 	for (struct agent_thread *t = atomic_load(&agent_blocks); t; t = t->all)
-		if (find(t, slot, out))
-			return true;
-	return false;
+		if (find(t, slot, true))
+			return t;
+	__builtin_trap(); /* nobody knows where to go */
 }
 
+/* Needs little stack: it may be a signal handler's, and small. */
 uint64_t agent_on_return(struct agent_regs *regs)
 {
-	struct agent_thread *t = agent_thread();
-	uint64_t slot = regs->sp - 8;
-	struct agent_return r[AGENT_RETURNS];
-	uint32_t n = 0;
+	struct agent_thread *t = agent_thread(), *owner = t;
+	uint64_t slot = regs->sp - 8, real;
+	struct agent_return *r;
 
+	if (__builtin_expect(!t || !find(t, slot, true), 0))
+		owner = find_owner(slot);
+	r = find(owner, slot, false);
+	regs->ip = r->real;
 	do {
-		if (!(t && find(t, slot, &r[n])) && !find_elsewhere(slot, &r[n]))
-			__builtin_trap(); /* nobody knows where to go */
-	} while (r[n++].real == HERE && n < AGENT_RETURNS);
-	regs->ip = r[n - 1].real;
-	if (!t || atomic_load_explicit(&agent_ctl->off, memory_order_relaxed))
-		return regs->ip;
-	for (uint32_t i = 0; i < n; i++)
-		run_site(t, regs, r[i].site, r[i].site->nentry, r[i].site->nreturn);
+		const struct agent_site *site;
+
+		owner->editing++;
+		r = find(owner, slot, true);
+		site = r ? r->site : NULL;
+		real = r ? r->real : 0;
+		if (r)
+			r->slot = FREE;
+		trim(owner);
+		owner->editing--;
+		if (site && t && !atomic_load_explicit(&agent_ctl->off, memory_order_relaxed))
+			run_site(t, regs, site, site->nentry, site->nreturn);
+	} while (real == HERE);
 	return regs->ip;
 }
 
@@ -252,6 +320,7 @@ long agent_be_quiet(void)
 {
 	if (agent_quiet)
 		return 0;
+	agent_thread(); /* where threads keep their ids is learnt with it, at the latest */
 	agent_threads_stock();
 	agent_note_ids();
 	agent_quiet = true;

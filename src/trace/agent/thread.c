@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "os/os.h"
@@ -126,6 +127,8 @@ static struct agent_thread *make(uint32_t tid, uint32_t pid)
 		return NULL;
 	t->depth = t->nret = 0;
 	t->nvfork = 0;
+	t->editing = 0;
+	memset(t->ret, 0, sizeof(t->ret));
 	t->self = (struct skep_self_cache){0};
 	t->pid = pid;
 	t->tid = tid;

@@ -20,7 +20,8 @@ struct agent_area {
 #define AGENT_RETURNS 64 /* as in the kernel: calls whose return is awaited */
 
 struct agent_return {
-	uint64_t slot; /* where the return address stands */
+	volatile uint64_t
+		slot; /* where the return address stands; 0: free, 1: about to be filled */
 	uint64_t real; /* what it is */
 	const struct agent_site *site;
 	bool shown; /* the true one stands there for the moment */
@@ -38,7 +39,8 @@ struct agent_thread {
 	struct skep_self_cache self;
 	uint32_t tid, pid;
 	volatile uint32_t depth; /* programs under way */
-	volatile uint32_t nret;
+	volatile uint32_t nret; /* entries of ret in use, free ones among them */
+	uint32_t editing; /* how often a thread is at work on ret: more than once by handlers */
 	struct {
 		struct skep_env *env;
 		uint64_t sp; /* the host's when it was entered */
