@@ -356,6 +356,8 @@ void skep_collect(struct skep *skep)
 
 	if (skep_check_owner(skep))
 		return;
+	skep_seg_restore(&skep->changes);
+	skep_slots_restore(skep->slots);
 	do {
 		uint64_t now = skep_clock_coarse();
 

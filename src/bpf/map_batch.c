@@ -145,6 +145,7 @@ static long batch(struct skep_call *c, uint32_t what)
 							  : -SKEP_ENOTSUPP;
 		free(b.prev);
 	}
+	err = skep_map_answer(b.map, err);
 	if (writes)
 		skep_map_write_end(b.map);
 	skep_object_put(&b.map->obj);

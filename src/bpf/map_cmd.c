@@ -128,12 +128,14 @@ void skep_map_write_end(struct skep_map *map)
 	atomic_fetch_sub(&map->writes, 1);
 }
 
-static void elem_end(struct elem *e)
+static int elem_end(struct elem *e, int err)
 {
+	err = skep_map_answer(e->map, err);
 	if (e->writing)
 		skep_map_write_end(e->map);
 	skep_object_put(&e->map->obj);
 	free(e->heap);
+	return err;
 }
 
 static int elem_begin(struct elem *e, struct skep_call *c, uint32_t fd, bool reads, bool writes)
@@ -151,7 +153,7 @@ static int elem_begin(struct elem *e, struct skep_call *c, uint32_t fd, bool rea
 			e->writable = false;
 	}
 	if ((reads && !e->readable) || (writes && !e->writable)) {
-		elem_end(e);
+		elem_end(e, 0);
 		return -EPERM;
 	}
 	e->value_size = skep_map_sys_value_size(e->map);
@@ -224,8 +226,7 @@ long skep_cmd_map_lookup(struct skep_call *c)
 			      : -SKEP_ENOTSUPP;
 	if (!err)
 		err = skep_user_write(a->value, e.value, e.value_size);
-	elem_end(&e);
-	return err;
+	return elem_end(&e, err);
 }
 
 long skep_cmd_map_update(struct skep_call *c)
@@ -247,8 +248,7 @@ long skep_cmd_map_update(struct skep_call *c)
 		err = e.map->ops->sys_update
 			      ? e.map->ops->sys_update(e.map, e.key, e.value, a->flags, c->env)
 			      : -SKEP_ENOTSUPP;
-	elem_end(&e);
-	return err;
+	return elem_end(&e, err);
 }
 
 long skep_cmd_map_delete(struct skep_call *c)
@@ -265,8 +265,7 @@ long skep_cmd_map_delete(struct skep_call *c)
 	if (!err)
 		err = e.map->ops->sys_delete ? e.map->ops->sys_delete(e.map, e.key, c->env)
 					     : -EINVAL;
-	elem_end(&e);
-	return err;
+	return elem_end(&e, err);
 }
 
 long skep_cmd_map_next_key(struct skep_call *c)
@@ -290,8 +289,7 @@ long skep_cmd_map_next_key(struct skep_call *c)
 			err = skep_user_write(a->next_key, next, e.map->key_size);
 		free(next);
 	}
-	elem_end(&e);
-	return err;
+	return elem_end(&e, err);
 }
 
 long skep_cmd_map_lookup_delete(struct skep_call *c)
@@ -320,8 +318,7 @@ long skep_cmd_map_lookup_delete(struct skep_call *c)
 			      : -SKEP_ENOTSUPP;
 	if (!err)
 		err = skep_user_write(a->value, e.value, e.value_size);
-	elem_end(&e);
-	return err;
+	return elem_end(&e, err);
 }
 
 /* ---- MAP_FREEZE ---- */

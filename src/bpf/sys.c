@@ -136,6 +136,7 @@ int skep_get_map(struct skep *skep, uint32_t fd, struct skep_map **out, bool *re
 	if (err)
 		return err;
 	*out = (struct skep_map *)obj;
+	skep_map_restore(*out);
 	if (readable)
 		*readable = r;
 	if (writable)

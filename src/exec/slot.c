@@ -172,6 +172,11 @@ void skep_slots_close(struct skep_slots *slots)
 	free(slots);
 }
 
+void skep_slots_restore(struct skep_slots *slots)
+{
+	skep_seg_restore(&slots->seg);
+}
+
 uint64_t skep_slot_owner(const struct skep_slots *slots, uint32_t cpu)
 {
 	return cpu < slots->n ? atomic_load(&slots->shared->slot[cpu].owner) : 0;
@@ -238,6 +243,8 @@ static __attribute__((noinline)) void claim_slow(struct skep_slots *slots, struc
 		 * keeps leaving cheap; should it just miss us, the time limit helps. */
 		dead = skep_futex_wait((const uint32_t *)&sh->seq, seq, wait) == -ETIMEDOUT;
 		waited = true;
+		/* Where memory is missing, what looks like holders is none. */
+		skep_seg_restore(&slots->seg);
 		if (dead && wait < WAIT_MAX)
 			wait *= 2;
 	}

@@ -20,6 +20,8 @@ int skep_slots_open(struct skep_slots **out, struct skep_parts *parts, struct sk
 /* The segment, to be handed to another process. */
 const struct skep_seg *skep_slots_seg(const struct skep_slots *slots);
 void skep_slots_close(struct skep_slots *slots);
+/* Takes memory again that was gone. */
+void skep_slots_restore(struct skep_slots *slots);
 
 /* Whose slot it is now (skep_self()), 0: nobody's. */
 uint64_t skep_slot_owner(const struct skep_slots *slots, uint32_t cpu);

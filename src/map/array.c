@@ -43,9 +43,7 @@ static int array_create(struct skep_map *map, const union bpf_attr *attr)
 	if (percpu && __builtin_mul_overflow(skep_array_cpu_stride(map), map->cpus, &size))
 		return -ENOMEM;
 	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
-	if (!err && size <= SKEP_SEG_EAGER)
-		err = skep_seg_reserve(&map->data, 0, size);
-	return err;
+	return err ? err : skep_map_back(map, size);
 }
 
 static void *elem(const struct skep_map *map, uint32_t index, uint32_t cpu)

@@ -68,6 +68,24 @@ int skep_map_check(const union bpf_attr *attr)
 	return skep_map_types[type]->check ? skep_map_types[type]->check(attr) : 0;
 }
 
+int skep_map_back(struct skep_map *map, size_t size)
+{
+	if (size > SKEP_SEG_EAGER && !skep_memory_strict())
+		return 0;
+	return skep_seg_reserve(&map->data, 0, size);
+}
+
+void skep_map_restore(struct skep_map *map)
+{
+	skep_seg_restore(&map->data);
+	skep_seg_restore(&map->ctl);
+}
+
+int skep_map_answer(const struct skep_map *map, int answer)
+{
+	return skep_seg_missing(&map->data) || skep_seg_missing(&map->ctl) ? -ENOMEM : answer;
+}
+
 static void map_free(struct skep_map *map)
 {
 	skep_timers_forget_map(map);

@@ -202,6 +202,11 @@ void skep_map_show(struct skep_map *map);
 /* For the types' create: a new segment, or the next one of those that are attached. */
 int skep_map_seg(struct skep_map *map, struct skep_seg *seg, const char *name, size_t size);
 
+/* Around an operation for a system call: memory that was gone is taken again, and if memory of the
+ * map was not there meanwhile, the answer is -ENOMEM. */
+void skep_map_restore(struct skep_map *map);
+int skep_map_answer(const struct skep_map *map, int answer);
+
 /* Whether programs that use the map must go with those that it holds (owner.c). */
 bool skep_map_holds_progs(const struct skep_map *map);
 /* Whether prog may be among the programs of this map. The first one decides. */

@@ -118,9 +118,7 @@ static int array_create(struct skep_map *map, const union bpf_attr *attr)
 	pthread_mutex_init(&t->lock, NULL);
 	map->priv = t;
 	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
-	if (!err && size <= SKEP_SEG_EAGER)
-		err = skep_seg_reserve(&map->data, 0, size);
-	return err;
+	return err ? err : skep_map_back(map, size);
 }
 
 static void array_destroy(struct skep_map *map)

@@ -36,9 +36,7 @@ static int progarray_create(struct skep_map *map, const union bpf_attr *attr)
 	pthread_mutex_init(&pa->lock, NULL);
 	map->priv = pa;
 	err = skep_map_seg(map, &map->data, SKEP_MAP_HANDLE, size);
-	if (!err && size <= SKEP_SEG_EAGER)
-		err = skep_seg_reserve(&map->data, 0, size);
-	return err;
+	return err ? err : skep_map_back(map, size);
 }
 
 static _Atomic uint32_t *id_of(struct skep_map *map, uint32_t index)

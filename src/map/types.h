@@ -64,5 +64,8 @@ static inline bool skep_map_access_ok(uint32_t flags)
 
 /* Segments this small are backed with memory when they are made; larger ones as they fill. */
 #define SKEP_SEG_EAGER (1u << 20)
+/* Gives arrays, whose elements are touched without being reserved, the memory that they can't do
+ * without. */
+int skep_map_back(struct skep_map *map, size_t size);
 
 #endif

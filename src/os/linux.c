@@ -59,7 +59,10 @@ int skep_seg_create(struct skep_seg *seg, const char *name, size_t size)
 		err = -errno;
 		goto fail;
 	}
-	return 0;
+	err = skep_linux_guard(seg);
+	if (!err)
+		return 0;
+	munmap(seg->base, len);
 fail:
 	close(fd);
 	*seg = (struct skep_seg){.fd = -1};
@@ -98,7 +101,11 @@ int skep_seg_open(struct skep_seg *seg, int fd, bool writable)
 	seg->size = (size_t)st.st_size;
 	seg->dev = st.st_dev;
 	seg->ino = st.st_ino;
-	return 0;
+	err = writable ? skep_linux_guard(seg) : 0;
+	if (!err)
+		return 0;
+	munmap(seg->base, seg->size);
+	*seg = (struct skep_seg){.fd = -1};
 fail:
 	close(own);
 	return err;
@@ -106,6 +113,7 @@ fail:
 
 void skep_seg_close(struct skep_seg *seg)
 {
+	skep_linux_unguard(seg);
 	if (seg->base)
 		munmap(seg->base, seg->size);
 	skep_fd_close(seg->fd, seg->dev, seg->ino);
@@ -129,7 +137,10 @@ int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len)
 		do {
 			r = fallocate(seg->fd, 0, (off_t)start, (off_t)(end - start));
 		} while (r < 0 && errno == EINTR);
-		return r < 0 ? -errno : 0;
+		if (r < 0)
+			return -errno;
+		skep_seg_restore(seg);
+		return 0;
 	}
 	/* The descriptor was closed under us; the mapping still does it. */
 	if (madvise((char *)seg->base + start, end - start, MADV_POPULATE_WRITE) < 0)
@@ -158,6 +169,12 @@ int skep_seg_freeze(struct skep_seg *seg)
 	ro = skep_fd_reopen(seg->fd, O_RDONLY, true);
 	if (ro < 0)
 		return ro;
+	/* What is trusted must never be missing. */
+	err = skep_seg_reserve(seg, 0, seg->size);
+	if (err) {
+		close(ro);
+		return err;
+	}
 	p = mmap(seg->base, seg->size, PROT_READ, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, ro, 0);
 	if (p == MAP_FAILED)
 		err = -errno;
@@ -168,6 +185,11 @@ int skep_seg_freeze(struct skep_seg *seg)
 	    mmap(seg->base, seg->size, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, seg->fd, 0) == MAP_FAILED)
 		err = -errno;
+	if (!err) {
+		skep_linux_unguard(seg);
+		/* A hole that was punched between the two is filled, if it can be. */
+		(void)skep_seg_reserve(seg, 0, seg->size);
+	}
 	return err;
 }
 
@@ -352,7 +374,7 @@ void skep_sleep(uint64_t ns)
 
 uint64_t skep_signals_block(void)
 {
-	uint64_t all = ~0ull, old = 0;
+	uint64_t all = ~(1ull << (SIGBUS - 1)), old = 0;
 
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(old));
 	return old;

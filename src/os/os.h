@@ -17,6 +17,7 @@ struct skep_seg {
 	void *base; /* shared mapping */
 	size_t size; /* bytes, whole pages */
 	uint64_t dev, ino; /* identity */
+	struct skep_seg_guard *guard; /* of a writable mapping (linux_missing.c) */
 };
 
 /* Makes a memfd of size bytes (rounded up to pages, mode 0600), sealed against
@@ -28,11 +29,22 @@ void skep_seg_close(struct skep_seg *seg);
 /* Backs [off, off+len) with memory now, so that no later touch dies of SIGBUS:
  * -ENOMEM or -ENOSPC where there is none. */
 int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len);
+/* Whether this process reached memory of the segment that was gone (a hole was punched) and could
+ * not be had again. It went on with bytes that mean nothing, so what it read there is no answer. */
+bool skep_seg_missing(const struct skep_seg *seg);
+/* The same of the segment that p points into: where nobody is going to change a word. */
+bool skep_seg_missing_at(const void *p);
+/* Takes the segment's own memory again where such bytes stand in its place, as far as there is
+ * any by now. Threads may be using the segment. */
+void skep_seg_restore(struct skep_seg *seg);
+/* Whether the system refuses memory at the first touch (strict accounting): what would be touched
+ * without being reserved is then better reserved at once. */
+bool skep_memory_strict(void);
 /* Gives the memory of [off, off+len), whole pages, back: it reads as zero from now on, in
  * every process. */
 void skep_seg_release(struct skep_seg *seg, size_t off, size_t len);
-/* F_SEAL_WRITE: no one can write or map writable any more. Our own writable
- * mapping is replaced by a read-only one in place, so no thread of ours may be
+/* F_SEAL_WRITE: no one can write, punch holes, or map writable any more, and all of it has memory.
+ * Our own writable mapping is replaced by a read-only one in place, so no thread of ours may be
  * writing. -EBUSY while others map it writable; ours is then writable again. */
 int skep_seg_freeze(struct skep_seg *seg);
 /* F_SEAL_FUTURE_WRITE: from now on nobody can map it writable, or write(2) to it; our own
@@ -116,7 +128,8 @@ int skep_futex_wake(const uint32_t *word, int n);
 void skep_cpu_relax(void); /* within a spinning loop */
 void skep_cpu_yield(void); /* lets another thread run */
 void skep_sleep(uint64_t ns);
-/* Blocks all signals of this thread; restore with what it returns. */
+/* Blocks all signals of this thread but SIGBUS, which when blocked would kill (see skep_seg_missing());
+ * restore with what it returns. */
 uint64_t skep_signals_block(void);
 void skep_signals_restore(uint64_t old);
 

@@ -238,6 +238,9 @@ static int lock_slow(struct skep_lock *lock, struct skep_parts *parts, uint64_t 
 		    atomic_compare_exchange_strong_explicit(
 			    &lock->owner, &cur, self, memory_order_acquire, memory_order_relaxed))
 			return SKEP_LOCK_DIED;
+		/* Where memory is missing a word means nothing, and nobody will change it. */
+		if ((round == SPINS || round >= SPINS + YIELDS) && skep_seg_missing_at(lock))
+			return -ETIMEDOUT;
 		if (round < SPINS + YIELDS) {
 			skep_cpu_yield();
 			continue;

@@ -450,7 +450,8 @@ static bool run(const struct command *cmd, const union bpf_attr *attr, struct pl
 			return false;
 	}
 	env.skep = &skep;
-	*ret = cmd->run(&c, &env);
+	skep_map_restore(map);
+	*ret = skep_map_answer(map, cmd->run(&c, &env));
 	if (!*ret && cmd->out && c.value == value &&
 	    skep_probe_write((void *)(uintptr_t)attr->value, value, size))
 		*ret = -EFAULT;
