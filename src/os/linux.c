@@ -137,8 +137,8 @@ int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len)
 		do {
 			r = fallocate(seg->fd, 0, (off_t)start, (off_t)(end - start));
 		} while (r < 0 && errno == EINTR);
-		if (r < 0)
-			return -errno;
+		if (r < 0) /* ENOSPC: by strict accounting */
+			return errno == ENOSPC ? -ENOMEM : -errno;
 		skep_seg_restore(seg);
 		return 0;
 	}

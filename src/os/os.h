@@ -27,7 +27,7 @@ int skep_seg_create(struct skep_seg *seg, const char *name, size_t size);
 int skep_seg_open(struct skep_seg *seg, int fd, bool writable);
 void skep_seg_close(struct skep_seg *seg);
 /* Backs [off, off+len) with memory now, so that no later touch dies of SIGBUS:
- * -ENOMEM or -ENOSPC where there is none. */
+ * -ENOMEM where there is none. */
 int skep_seg_reserve(struct skep_seg *seg, size_t off, size_t len);
 /* Whether this process reached memory of the segment that was gone (a hole was punched) and could
  * not be had again. It went on with bytes that mean nothing, so what it read there is no answer. */
