@@ -164,6 +164,7 @@ $(BUILD)/flood: $(BUILD)/obj/apps/guard/flood.o
 $(BUILD)/test/test_client_%: $(BUILD)/obj/test/test_client_%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $(WRAP_FLAGS) $^ -lcmocka $(LIBS_PARTS) -o $@
+$(BUILD)/test/test_client_objects: $(BUILD)/obj/test/bpf/objects.bpf.embed.o
 $(BUILD)/test/%: $(BUILD)/obj/test/%.o $(call obj,$(TEST_LIB)) $(BUILD)/libskep-parts.a $(BUILD)/libskep-core.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) $^ -lcmocka $(LIBS_PARTS) -lm -o $@

@@ -263,6 +263,8 @@ static void load(struct side *s, const struct vcase *c)
 	a.log_buf = (uintptr_t)s->log;
 	a.log_size = LOG_SIZE;
 	a.prog_flags = c->flags & STRICT ? BPF_F_STRICT_ALIGNMENT : 0;
+	if (c->type == BPF_PROG_TYPE_SYSCALL)
+		a.prog_flags |= BPF_F_SLEEPABLE;
 	if (c->funcs[0]) {
 		unsigned k = 0;
 

@@ -49,7 +49,9 @@ static const struct {
 #define NR_POINTERS (sizeof(pointers) / sizeof(*pointers))
 
 /* Types of the kernel that values may hold references of: those it can let go of. */
-static const char *const held[] = {"task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx"};
+static const char *const held[] = {"task_struct",         "cgroup",
+				   "bpf_cpumask",         "bpf_crypto_ctx",
+				   "prog_test_ref_kfunc", "prog_test_member"};
 
 struct search {
 	const struct skep_btf *btf, *kernel; /* kernel may be NULL */

@@ -704,6 +704,23 @@ struct linux_binprm {
 	char buf[256];
 };
 
+/* ---- What Linux has for TEST_RUN ---- */
+
+struct prog_test_member1 {
+	int a;
+};
+struct prog_test_member {
+	struct prog_test_member1 m;
+	int c;
+};
+struct prog_test_ref_kfunc {
+	int a;
+	int b;
+	struct prog_test_member memb;
+	struct prog_test_ref_kfunc *next;
+	refcount_t cnt;
+};
+
 /* ---- Network ---- */
 
 struct net_device {

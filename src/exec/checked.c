@@ -11,6 +11,7 @@
 
 #include "bpf/instance.h"
 #include "exec/exec.h"
+#include "exec/heap.h"
 #include "exec/slot.h"
 #include "helper/helper.h"
 #include "map/map.h"
@@ -112,10 +113,19 @@ static bool in_maps(const struct skep_env *env, uint64_t addr, size_t size, bool
 	return false;
 }
 
+static bool in_heap(struct skep *skep, uint64_t addr, size_t size)
+{
+	uint64_t base = (uintptr_t)skep_heap_base(skep);
+
+	return base && addr >= base && addr - base < SKEP_HEAP_SIZE &&
+	       size <= SKEP_HEAP_SIZE - (addr - base);
+}
+
 bool skep_checker_ok(struct skep_checker *c, struct skep_env *env, uint64_t addr, size_t size,
 		     bool write)
 {
 	if (!size || in_regions(c, addr, size, write) || in_maps(env, addr, size, write) ||
+	    in_heap(env->skep, addr, size) ||
 	    (!write && skep_slots_contain(env->skep->slots, addr, size)))
 		return true;
 	if (!c->fault[0])

@@ -18,10 +18,10 @@
 #define SLABS   (SKEP_HEAP_SIZE / SLAB)
 #define SHIFT   4 /* smallest block: 16 bytes */
 #define CLASSES 13 /* 16 bytes to 64 KiB */
-#define ALIGNED (~(uint64_t)((1u << SHIFT) - 1))
 
 struct control { /* in the first slab */
 	_Atomic uint32_t slabs; /* handed out, this one too */
+	_Atomic uint64_t used; /* objects */
 	_Atomic uint64_t free[CLASSES]; /* count << 32 | offset */
 	_Atomic uint64_t fresh[CLASSES]; /* the slab that is being cut up: offset of its rest */
 	_Atomic uint8_t class[SLABS]; /* 1 + its class, 0: not handed out */
@@ -32,6 +32,17 @@ struct skep_heap {
 	struct skep_seg seg;
 	struct control *ctl;
 };
+
+/* Where bit 39 is 0, too: in the reverse order of bytes it would be a sign. */
+static int place(struct skep_seg *seg)
+{
+	uint64_t at = skep_random();
+	int err = -EEXIST;
+
+	for (unsigned i = 0; i < 128 && err == -EEXIST; i++)
+		err = skep_seg_move(seg, (0x7f00 + ((at + i) & 0x7f)) << 32);
+	return err;
+}
 
 int skep_heap_open(struct skep *skep)
 {
@@ -45,7 +56,10 @@ int skep_heap_open(struct skep *skep)
 		return -ENOMEM;
 	/* The last slab is never handed out: it is what may lie behind an offset. */
 	err = skep_seg_create(&heap->seg, "bpf-heap", SKEP_HEAP_SIZE);
+	if (!err)
+		err = place(&heap->seg);
 	if (err) {
+		skep_seg_close(&heap->seg);
 		free(heap);
 		return err;
 	}
@@ -83,7 +97,7 @@ static _Atomic uint64_t *link_of(const struct skep_heap *heap, uint64_t off)
 /* Offsets read from the segment, made harmless. */
 static uint64_t harmless(uint64_t off)
 {
-	return off & (SKEP_HEAP_SIZE - 1) & ALIGNED;
+	return off & SKEP_HEAP_MASK;
 }
 
 static uint64_t pop(const struct skep_heap *heap, unsigned class)
@@ -148,6 +162,7 @@ void *skep_heap_alloc(struct skep *skep, size_t size)
 	if (!off)
 		return NULL;
 	p = (uint8_t *)heap->seg.base + off;
+	atomic_fetch_add_explicit(&heap->ctl->used, 1, memory_order_relaxed);
 	memset(p, 0, size);
 	return p;
 }
@@ -166,6 +181,7 @@ void skep_heap_free(struct skep *skep, void *p)
 		return;
 	class --;
 	off &= ~((1ull << (class + SHIFT)) - 1);
+	atomic_fetch_sub_explicit(&heap->ctl->used, 1, memory_order_relaxed);
 	head = &heap->ctl->free[class];
 	old = atomic_load(head);
 	do {
@@ -189,4 +205,11 @@ void *skep_heap_at(struct skep *skep, uint64_t offset)
 	if (!base || offset < SLAB)
 		return NULL;
 	return base + offset;
+}
+
+uint64_t skep_heap_used(struct skep *skep)
+{
+	struct skep_heap *heap = atomic_load(&skep->heap);
+
+	return heap ? atomic_load(&heap->ctl->used) : 0;
 }

@@ -4,6 +4,8 @@
  * one segment per instance, made when the first program that needs it is loaded; a forked child
  * shares it. What other memory stores of an object is its offset, never its address.
  *
+ * It lies at a multiple of 2^32: see load_kptr() in verifier/rewrite.c.
+ *
  * Everything here may be called from a running program, also in a signal handler: no locks.
  * Memory that was freed stays mapped, and is reused for objects of about the same size, so a
  * stale pointer is harmless; nothing that is read from the segment is believed.
@@ -19,6 +21,7 @@ struct skep_heap;
 
 #define SKEP_HEAP_SIZE (1u << 28) /* bytes of the segment: sparse */
 #define SKEP_HEAP_MAX  (1u << 16) /* largest object */
+#define SKEP_HEAP_MASK (SKEP_HEAP_SIZE - 16) /* the bits of an offset that count */
 
 /* Makes the instance's heap if it has none: 0 or -errno. */
 int skep_heap_open(struct skep *skep);
@@ -33,6 +36,8 @@ void skep_heap_free(struct skep *skep, void *p);
  * SKEP_HEAP_MAX bytes behind it. 0 is NULL. */
 uint64_t skep_heap_offset(struct skep *skep, const void *p);
 void *skep_heap_at(struct skep *skep, uint64_t offset);
+/* Objects that there are: for tests. */
+uint64_t skep_heap_used(struct skep *skep);
 /* The heap's first byte, NULL: there is none. */
 uint8_t *skep_heap_base(struct skep *skep);
 

@@ -42,6 +42,7 @@ skep_helper_fn skep_help_get_stackid;
 skep_helper_fn skep_help_get_socket_cookie;
 skep_helper_fn skep_help_get_socket_uid;
 skep_helper_fn skep_help_jiffies64;
+skep_helper_fn skep_help_kptr_xchg;
 skep_helper_fn skep_help_ktime_get_boot_ns;
 skep_helper_fn skep_help_ktime_get_coarse_ns;
 skep_helper_fn skep_help_ktime_get_ns;

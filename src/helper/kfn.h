@@ -17,6 +17,11 @@ skep_helper_fn skep_k_bpf_iter_num_destroy;
 skep_helper_fn skep_k_bpf_iter_num_new;
 skep_helper_fn skep_k_bpf_iter_num_next;
 skep_helper_fn skep_k_bpf_key_put;
+skep_helper_fn skep_k_bpf_obj_drop_impl;
+skep_helper_fn skep_k_bpf_obj_new_impl;
+skep_helper_fn skep_k_bpf_percpu_obj_drop_impl;
+skep_helper_fn skep_k_bpf_percpu_obj_new_impl;
+skep_helper_fn skep_k_bpf_refcount_acquire_impl;
 skep_helper_fn skep_k_bpf_lookup_system_key;
 skep_helper_fn skep_k_bpf_lookup_user_key;
 

@@ -56,6 +56,18 @@ const struct skep_kfunc skep_kfuncs[SKEP_NKFUNCS] = {
 	K(bpf_iter_bits_destroy, ALL, SKEP_KF_ITER_DESTROY,
 	  "void bpf_iter_bits_destroy(struct bpf_iter_bits *it);"),
 
+	/* Objects. What the program passes besides is put there when it is rewritten. */
+	K(bpf_obj_new_impl, GENERIC, ACQUIRE | RET_NULL | HEAP,
+	  "void *bpf_obj_new_impl(u64 local_type_id__k, void *meta__ign);"),
+	K(bpf_obj_drop_impl, GENERIC, RELEASE | HEAP,
+	  "void bpf_obj_drop_impl(void *p__alloc, void *meta__ign);"),
+	K(bpf_percpu_obj_new_impl, GENERIC, ACQUIRE | RET_NULL | HEAP,
+	  "void *bpf_percpu_obj_new_impl(u64 local_type_id__k, void *meta__ign);"),
+	K(bpf_percpu_obj_drop_impl, GENERIC, RELEASE | HEAP,
+	  "void bpf_percpu_obj_drop_impl(void *p__alloc, void *meta__ign);"),
+	K(bpf_refcount_acquire_impl, GENERIC, ACQUIRE | RET_NULL | SKEP_KF_RCU | HEAP,
+	  "void *bpf_refcount_acquire_impl(void *p__refcounted_kptr, void *meta__ign);"),
+
 	/* Keys */
 	K(bpf_lookup_user_key, GENERIC, ACQUIRE | RET_NULL | SLEEP | HEAP,
 	  "struct bpf_key *bpf_lookup_user_key(s32 serial, u64 flags);"),

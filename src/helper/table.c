@@ -143,6 +143,9 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(per_cpu_ptr, ALL, SKEP_RET_MEM_OR_BTF_ID_OR_NULL, BPF, SKEP_ARG_PERCPU_BTF_ID, NUM),
 	H(this_cpu_ptr, ALL, SKEP_RET_MEM_OR_BTF_ID, BPF, SKEP_ARG_PERCPU_BTF_ID),
 
+	H(kptr_xchg, ALL, SKEP_RET_BTF_ID_OR_NULL, BPF, SKEP_ARG_KPTR,
+	  SKEP_ARG_BTF_ID | NULLABLE | SKEP_ARG_RELEASE),
+
 	/* Ring buffers and perf event arrays */
 	H(ringbuf_output, ALL, INT, 0, MAP, RMEM, SIZE0, NUM),
 	H(ringbuf_reserve, ALL, SKEP_RET_ALLOC_MEM_OR_NULL, 0, MAP, SKEP_ARG_ALLOC_SIZE_OR_ZERO, NUM),

@@ -104,6 +104,8 @@ static inline int skep_compare_racy(const void *a, const void *b, size_t len)
 /* Copies a value; special fields (locks, timers ...) of dst stay as they are. */
 void skep_map_copy_value(const struct skep_map *map, void *dst, const void *src);
 /* The same, into a buffer of a system call: special fields read as 0. */
+/* One CPU's value of a per-CPU map, in or out. */
+void skep_map_copy_cpu(const struct skep_map *map, void *dst, const void *src, bool out);
 void skep_map_copy_out(const struct skep_map *map, void *dst, const void *src);
 /* Under the value's spin lock (BPF_F_LOCK). The lock is in value; to says which way. */
 void skep_map_copy_locked(const struct skep_map *map, void *value, void *other, bool to_value,

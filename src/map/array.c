@@ -164,8 +164,8 @@ static int percpu_sys_lookup(struct skep_map *map, const void *key, void *value,
 	if (index >= map->max_entries)
 		return -ENOENT;
 	for (uint32_t cpu = 0; cpu < map->cpus; cpu++)
-		skep_copy_racy((char *)value + (size_t)cpu * map->elem_size, elem(map, index, cpu),
-			       map->elem_size);
+		skep_map_copy_cpu(map, (char *)value + (size_t)cpu * map->elem_size,
+				  elem(map, index, cpu), true);
 	return 0;
 }
 
@@ -181,9 +181,12 @@ static int percpu_sys_update(struct skep_map *map, const void *key, const void *
 		return -E2BIG;
 	if (flags == BPF_NOEXIST)
 		return -EEXIST;
-	for (uint32_t cpu = 0; cpu < map->cpus; cpu++)
-		skep_copy_racy(elem(map, index, cpu),
-			       (const char *)value + (size_t)cpu * map->elem_size, map->elem_size);
+	for (uint32_t cpu = 0; cpu < map->cpus; cpu++) {
+		skep_map_copy_cpu(map, elem(map, index, cpu),
+				  (const char *)value + (size_t)cpu * map->elem_size, false);
+		if (map->fields.n)
+			skep_map_drop_fields(map, elem(map, index, cpu));
+	}
 	return 0;
 }
 

@@ -267,8 +267,8 @@ void htab_copy_out(struct skep_map *map, uint32_t elem, void *value, uint64_t fl
 
 	if (h->percpu) {
 		for (uint32_t cpu = 0; cpu < map->cpus; cpu++)
-			skep_copy_racy((char *)value + (size_t)map->elem_size * cpu,
-				       htab_percpu_value(h, elem, cpu), map->elem_size);
+			skep_map_copy_cpu(map, (char *)value + (size_t)map->elem_size * cpu,
+					  htab_percpu_value(h, elem, cpu), true);
 	} else if (flags & BPF_F_LOCK) {
 		skep_map_copy_locked(map, htab_value(h, elem), value, false, env);
 	} else {

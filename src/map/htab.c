@@ -597,13 +597,23 @@ void htab_push(struct skep_htab *h, struct htab_stripe *st, uint32_t elem, uint3
 	}
 }
 
+void htab_drop_fields(struct skep_htab *h, uint32_t elem)
+{
+	if (!h->percpu) {
+		skep_map_drop_fields(h->map, htab_value(h, elem));
+		return;
+	}
+	for (uint32_t cpu = 0; cpu < h->map->cpus; cpu++)
+		skep_map_drop_fields(h->map, htab_percpu_value(h, elem, cpu));
+}
+
 void htab_remove(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 		 const struct htab_pos *pos, uint32_t hint)
 {
 	store(&st->hand[1], pos->elem);
 	htab_unlink(h, bucket, pos);
 	if (h->map->fields.n)
-		skep_map_drop_fields(h->map, htab_value(h, pos->elem - 1));
+		htab_drop_fields(h, pos->elem - 1);
 	if (h->inner)
 		htab_set_inner(h, pos->elem - 1, NULL);
 	htab_push(h, st, pos->elem - 1, hint);
@@ -622,10 +632,10 @@ static void fill_percpu(struct skep_htab *h, uint32_t elem, const void *value, e
 		void *v = htab_percpu_value(h, elem, cpu);
 
 		if (mode == HTAB_SYS)
-			skep_copy_racy(v, (const char *)value + (size_t)map->elem_size * cpu,
-				       map->elem_size);
+			skep_map_copy_cpu(
+				map, v, (const char *)value + (size_t)map->elem_size * cpu, false);
 		else if (cpu == self)
-			skep_copy_racy(v, value, map->value_size);
+			skep_map_copy_value(map, v, value);
 		else if (fresh)
 			skep_zero_racy(v, map->elem_size);
 	}
@@ -702,7 +712,7 @@ static int replace(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 	if (h->inner)
 		htab_set_inner(h, old - 1, NULL);
 	if (h->map->fields.n)
-		skep_map_drop_fields(h->map, htab_value(h, old - 1));
+		htab_drop_fields(h, old - 1);
 	store(&h->nodes[old - 1].where, WHERE_SPARE | number);
 	store(&st->spare, old);
 	store(&st->hand[0], 0);

@@ -202,6 +202,8 @@ uint32_t htab_pop(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket, 
 		  int *err);
 void htab_push(struct skep_htab *h, struct htab_stripe *st, uint32_t elem, uint32_t hint);
 /* Unlinks what pos names and gives it back. */
+/* What an element's special fields stand for goes. */
+void htab_drop_fields(struct skep_htab *h, uint32_t elem);
 void htab_remove(struct skep_htab *h, struct htab_stripe *st, uint32_t bucket,
 		 const struct htab_pos *pos, uint32_t hint);
 

@@ -9,6 +9,7 @@
 #include "btf/btf.h"
 #include "helper/kern_ctx.h"
 #include "map/access.h"
+#include "map/kptr.h"
 #include "map/types.h"
 
 const struct skep_map_ops *const skep_map_types[] = {
@@ -89,6 +90,7 @@ int skep_map_answer(const struct skep_map *map, int answer)
 static void map_free(struct skep_map *map)
 {
 	skep_timers_forget_map(map);
+	skep_map_clear_kptrs(map);
 	if (map->ops->destroy)
 		map->ops->destroy(map);
 	skep_seg_close(&map->data);

@@ -5,6 +5,7 @@
 #include "exec/timer.h"
 #include "map/htab.h"
 #include "map/access.h"
+#include "map/kptr.h"
 #include "map/types.h"
 
 const struct skep_field *skep_map_spin_lock(const struct skep_map *map)
@@ -117,7 +118,22 @@ void *skep_map_key_of(const struct skep_map *map, void *value, uint32_t *index)
 
 void skep_map_drop_fields(const struct skep_map *map, void *value)
 {
-	for (uint32_t i = 0; i < map->fields.n; i++)
-		if (map->fields.f[i].kind == SKEP_FIELD_TIMER)
-			skep_timer_forget(map, (char *)value + map->fields.f[i].offset);
+	for (uint32_t i = 0; i < map->fields.n; i++) {
+		const struct skep_field *f = &map->fields.f[i];
+
+		if (f->kind == SKEP_FIELD_TIMER)
+			skep_timer_forget(map, (char *)value + f->offset);
+		else
+			skep_kptr_clear(map->obj.skep, map->btf, f, (char *)value + f->offset);
+	}
+}
+
+void skep_map_copy_cpu(const struct skep_map *map, void *dst, const void *src, bool out)
+{
+	if (!map->fields.n)
+		skep_copy_racy(dst, src, map->elem_size);
+	else if (out)
+		skep_map_copy_out(map, dst, src);
+	else
+		skep_map_copy_value(map, dst, src);
 }

@@ -111,6 +111,22 @@ fail:
 	return err;
 }
 
+int skep_seg_move(struct skep_seg *seg, uint64_t address)
+{
+	void *p = mmap((void *)(uintptr_t)address, seg->size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED_NOREPLACE, seg->fd, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	if (p != (void *)(uintptr_t)address) { /* a kernel that takes it for a hint */
+		munmap(p, seg->size);
+		return -EEXIST;
+	}
+	munmap(seg->base, seg->size);
+	seg->base = p;
+	return 0;
+}
+
 void skep_seg_close(struct skep_seg *seg)
 {
 	skep_linux_unguard(seg);

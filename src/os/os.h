@@ -25,6 +25,8 @@ struct skep_seg {
 int skep_seg_create(struct skep_seg *seg, const char *name, size_t size);
 /* Maps the segment behind fd (dup'ed). Refuses what is not sealed: -EPERM. */
 int skep_seg_open(struct skep_seg *seg, int fd, bool writable);
+/* Maps it at that address instead: -EEXIST if something is there. */
+int skep_seg_move(struct skep_seg *seg, uint64_t address);
 void skep_seg_close(struct skep_seg *seg);
 /* Backs [off, off+len) with memory now, so that no later touch dies of SIGBUS:
  * -ENOMEM where there is none. */

@@ -69,6 +69,13 @@ static int add_map(struct skep_trace *t, struct skep_map *map, struct skep_error
 				 "map '%s': maps of this type can't be shared with traced "
 				 "processes yet",
 				 map->name);
+	for (uint32_t i = 0; i < map->fields.n; i++)
+		if (map->fields.f[i].kind == SKEP_FIELD_KPTR_REF ||
+		    map->fields.f[i].kind == SKEP_FIELD_KPTR_PERCPU)
+			return skep_fail(err, -EOPNOTSUPP, NULL,
+					 "map '%s' holds objects, which other processes can't "
+					 "reach yet",
+					 map->name);
 	skep_map_describe(map, &m->desc);
 	m->data = seg_of(&map->data);
 	m->ctl = seg_of(&map->ctl);

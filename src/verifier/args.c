@@ -11,6 +11,7 @@
 #include "verifier/async.h"
 #include "verifier/btfptr.h"
 #include "verifier/dynptr.h"
+#include "verifier/kptr.h"
 #include "verifier/mem.h"
 
 #define MAX_SIZE (1 << 29)
@@ -47,10 +48,11 @@ static const struct {
 				      "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
 				      false},
 	[SKEP_ARG_SOCKET] = {T(SOCK), "sock", false},
-	[SKEP_ARG_PERCPU_BTF_ID] = {T(PERCPU), "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
-				    false},
+	[SKEP_ARG_PERCPU_BTF_ID] = {T(PERCPU) | T(BTF),
+				    "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_", false},
 	[SKEP_ARG_DYNPTR] = {T(STACK) | T(DYNPTR), "fp, dynptr_ptr", false},
 	[SKEP_ARG_BTF_ID] = {T(BTF), "ptr_, trusted_ptr_, rcu_ptr_", false},
+	[SKEP_ARG_KPTR] = {T(MAP_VALUE) | T(BTF), "map_value, ptr_", false},
 };
 
 /* A pointer to a structure: the one that is wanted, or one that begins with it. */
@@ -87,11 +89,29 @@ static int check_type(struct venv *env, const struct vcall *c, const struct vreg
 	ok = compatible[kind].types >> reg->type & 1 && !(flags & (V_MAYBE_NULL | V_RDONLY));
 	if (compatible[kind].ringbuf_only)
 		ok = ok && flags & V_RINGBUF;
-	if (ok && reg->type == V_BTF)
-		ok = !(reg->flags & ~V_TRUSTED);
-	if (ok && reg->type == V_BTF)
-		return check_btf(env, reg, r, arg,
-				 kind == SKEP_ARG_BTF_ID ? c->row->arg_type : "sock_common", false);
+	if (ok && kind == SKEP_ARG_BTF_SOCK_COMMON && reg->type == V_BTF) {
+		ok = !(flags & ~V_TRUSTED);
+		if (ok)
+			return check_btf(env, reg, r, arg, "sock_common", false);
+	} else if (ok && kind == SKEP_ARG_BTF_ID && c->row->arg_type) {
+		ok = !(flags & ~V_TRUSTED);
+		if (ok)
+			return check_btf(env, reg, r, arg, c->row->arg_type, false);
+	} else if (ok && kind == SKEP_ARG_BTF_ID) {
+		/* Of objects that the program made, it is the field that says what is right. */
+		ok = !(flags & ~(V_TRUSTED | V_RCU | V_ALLOC | V_PERCPU_MEM)) &&
+		     (!(flags & V_RCU) || !(flags & ~V_RCU));
+		if (ok && reg->flags & V_MAYBE_NULL && arg & SKEP_ARG_RELEASE)
+			return skep_v_refuse(env, EACCES, W_NULL, r,
+					     "Possibly NULL pointer passed to helper arg%d\n", r);
+		if (ok)
+			return skep_v_kptr_match(env, c, reg, r);
+	} else if (ok && kind == SKEP_ARG_PERCPU_BTF_ID && reg->type == V_BTF) {
+		ok = flags == V_PERCPU_MEM || flags == (V_PERCPU_MEM | V_RCU) ||
+		     flags == (V_PERCPU_MEM | V_TRUSTED);
+	} else if (ok && kind == SKEP_ARG_KPTR && reg->type == V_BTF) {
+		ok = flags == V_ALLOC;
+	}
 	if (ok)
 		return 0;
 	return skep_v_refuse(env, EACCES,
@@ -398,8 +418,12 @@ static int by_kind(struct venv *env, struct vcall *c, int r, uint16_t arg)
 		return skep_v_precise(env, r);
 	case SKEP_ARG_SPIN_LOCK:
 		return lock_arg(env, c, &reg, r);
+	case SKEP_ARG_KPTR:
+		return skep_v_kptr_dest(env, c, r);
 	case SKEP_ARG_PERCPU_BTF_ID:
 		c->btf_id = reg.btf_id;
+		c->percpu_btf = reg.type == V_BTF ? reg.btf : NULL;
+		c->percpu_rcu = reg.flags & V_RCU;
 		return 0;
 	case SKEP_ARG_FUNC:
 		c->subprog = reg.subprog;
@@ -457,7 +481,7 @@ int skep_v_arg(struct venv *env, struct vcall *c, unsigned i)
 				"R%d must be referenced when passed to release function\n", r);
 		c->release = r;
 	}
-	if (ref) {
+	if (ref && (arg & SKEP_ARG_KIND) != SKEP_ARG_KPTR) {
 		if (c->ref)
 			return skep_v_refuse(env, EFAULT, W_ARG_TYPE, r,
 					     "more than one arg with ref_obj_id R%d %u %u\n", r,

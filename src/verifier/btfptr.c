@@ -284,7 +284,7 @@ static bool listed(const struct trust *list, size_t n, const struct skep_btf *bt
 
 #define LISTED(list) listed(list, sizeof(list) / sizeof((list)[0]), reg->btf, reg->btf_id, field)
 
-static bool in_rcu(const struct venv *env)
+bool skep_v_in_rcu(const struct venv *env)
 {
 	return env->cur->rcu || env->cur->nlocks || !env->prog->sleepable;
 }
@@ -300,7 +300,7 @@ static uint32_t trust_of(const struct venv *env, const struct vreg *reg, uint32_
 		return flags | V_TRUSTED;
 	if (LISTED(trusted_or_null))
 		return flags | V_TRUSTED | V_MAYBE_NULL;
-	if (!in_rcu(env) || reg->flags & V_MAYBE_NULL)
+	if (!skep_v_in_rcu(env) || reg->flags & V_MAYBE_NULL)
 		return V_UNTRUSTED;
 	if (LISTED(rcu))
 		return flags | V_RCU;

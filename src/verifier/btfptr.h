@@ -22,6 +22,8 @@ void skep_v_reg_btf(struct venv *env, struct vreg *r, const struct skep_btf *btf
 		    uint32_t flags);
 bool skep_v_is_trusted(const struct vreg *r);
 bool skep_v_is_rcu(const struct vreg *r);
+/* Objects that are freed meanwhile stay until later. */
+bool skep_v_in_rcu(const struct venv *env);
 /* The structure of skep's BTF that a register of another type stands for (sockets, maps), or 0. */
 uint32_t skep_v_btf_of(const struct venv *env, const struct vreg *r);
 const struct skep_btf *skep_v_vmlinux(const struct venv *env);

@@ -11,6 +11,7 @@
 #include "verifier/async.h"
 #include "verifier/btfptr.h"
 #include "verifier/dynptr.h"
+#include "verifier/kptr.h"
 #include "verifier/mem.h"
 
 /* Functions that the kernel has, by id: a name that it prints. */
@@ -140,6 +141,8 @@ static int release(struct venv *env, struct vcall *c)
 		if (st->refs->r[i].kind != V_REF_PTR || st->refs->r[i].id != c->ref)
 			continue;
 		err = skep_v_ref_del(env, st, i);
+		if (!err && c->id == BPF_FUNC_kptr_xchg)
+			return skep_v_kptr_release(env, c);
 		if (!err)
 			skep_v_drop_ref_regs(env, c->ref);
 		return err ? err : env->err;
@@ -322,8 +325,9 @@ static bool acquires(const struct vcall *c)
 
 	if (id == BPF_FUNC_map_lookup_elem && c->map && skep_v_is_sockmap(c->map))
 		return true;
-	return id == BPF_FUNC_ringbuf_reserve || id == BPF_FUNC_sk_lookup_tcp ||
-	       id == BPF_FUNC_sk_lookup_udp || id == BPF_FUNC_skc_lookup_tcp;
+	return id == BPF_FUNC_ringbuf_reserve || id == BPF_FUNC_kptr_xchg ||
+	       id == BPF_FUNC_sk_lookup_tcp || id == BPF_FUNC_sk_lookup_udp ||
+	       id == BPF_FUNC_skc_lookup_tcp;
 }
 
 static bool casts(uint32_t id)
@@ -391,7 +395,13 @@ static int result(struct venv *env, const struct vcall *c)
 	case SKEP_RET_BTF_ID:
 	case SKEP_RET_BTF_ID_OR_NULL: {
 		const struct skep_btf *btf = skep_v_vmlinux(env);
-		int64_t id = btf ? skep_btf_find(btf, c->row->ret_type, BTF_KIND_STRUCT) : -ENOENT;
+		int64_t id;
+
+		if (c->id == BPF_FUNC_kptr_xchg) {
+			skep_v_kptr_result(env, c, r0);
+			break;
+		}
+		id = btf ? skep_btf_find(btf, c->row->ret_type, BTF_KIND_STRUCT) : -ENOENT;
 
 		if (id < 0)
 			return skep_v_refuse(env, EINVAL, W_HELPER, -1,
@@ -403,7 +413,16 @@ static int result(struct venv *env, const struct vcall *c)
 	}
 	case SKEP_RET_MEM_OR_BTF_ID:
 	case SKEP_RET_MEM_OR_BTF_ID_OR_NULL: {
-		int64_t size = skep_btf_size(env->prog->obj.skep->vmlinux, c->btf_id);
+		int64_t size;
+
+		if (c->percpu_btf) {
+			skep_v_reg_btf(env, r0, c->percpu_btf, c->btf_id,
+				       c->percpu_rcu ? V_ALLOC | V_RCU : 0);
+			if (c->row->ret == SKEP_RET_MEM_OR_BTF_ID_OR_NULL)
+				r0->flags |= V_MAYBE_NULL;
+			break;
+		}
+		size = skep_btf_size(env->prog->obj.skep->vmlinux, c->btf_id);
 
 		if (size < 0)
 			return (int)size;

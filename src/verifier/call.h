@@ -26,7 +26,11 @@ struct vcall {
 	uint32_t dynptr; /* id of the dynptr that memory comes from */
 	bool dynptr_release; /* what is given back is a dynptr */
 	bool moves_pkt; /* this call changes the packet */
-	uint32_t btf_id; /* type of the per-CPU variable */
+	uint32_t btf_id; /* type of the per-CPU variable ... */
+	const struct skep_btf *percpu_btf; /* ... or object: one of this BTF's */
+	bool percpu_rcu; /* the object stays while the read side is held */
+	struct skep_field kptr; /* kptr_xchg: the field ... */
+	const struct skep_btf *kptr_btf; /* ... of a type here */
 	int64_t const_key; /* constant key of an array, -1 */
 };
 

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "btf/internal.h"
-#include "exec/heap.h"
 #include "verifier/btfptr.h"
 #include "verifier/call.h"
 #include "verifier/iter.h"
+#include "verifier/kptr.h"
 #include "verifier/mem.h"
 
 #define MAX_KFUNCS 256
@@ -96,8 +96,7 @@ int skep_v_resolve_kfunc(struct venv *env, uint32_t insn)
 				     "cannot find address for kernel function %s\n", name);
 	if (!(skep_kfuncs[env->out[insn].kfunc].flags & SKEP_KF_HEAP))
 		return 0;
-	env->prog->heap = true;
-	return skep_heap_open(env->prog->obj.skep);
+	return skep_v_need_heap(env);
 }
 
 const char *skep_v_kfunc_name(const struct venv *env, const struct bpf_insn *in)
@@ -273,12 +272,31 @@ static int ctx_arg(struct venv *env, const struct vkfunc *k, uint32_t i, const s
 	return 0;
 }
 
+/* What is given up is trusted, too. */
+static bool wants_trusted(const struct vkfunc *k)
+{
+	return k->row->flags & (SKEP_KF_TRUSTED_ARGS | SKEP_KF_RELEASE);
+}
+
+static int check_trust(struct venv *env, const struct vkfunc *k, const struct vreg *reg, int r)
+{
+	bool rcu = k->row->flags & SKEP_KF_RCU;
+
+	if ((!wants_trusted(k) && !rcu) || skep_v_is_trusted(reg))
+		return 0;
+	if (!rcu)
+		return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
+				     "R%d must be referenced or trusted\n", r);
+	return skep_v_is_rcu(reg) ? 0
+				  : skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
+						  "R%d must be a rcu pointer\n", r);
+}
+
 static int btf_arg(struct venv *env, struct vkfunc *k, uint32_t i, const struct vreg *reg,
 		   const struct btf_type *to, uint32_t to_id)
 {
 	uint32_t have = reg->type == V_BTF ? reg->btf_id : skep_v_btf_of(env, reg);
 	const struct skep_btf *btf = reg->type == V_BTF ? reg->btf : k->btf;
-	bool trusted = k->row->flags & SKEP_KF_TRUSTED_ARGS, rcu = k->row->flags & SKEP_KF_RCU;
 	int r = (int)i + 1, err;
 	const struct btf_type *t;
 	char name[64];
@@ -289,14 +307,9 @@ static int btf_arg(struct venv *env, struct vkfunc *k, uint32_t i, const struct 
 			env, EINVAL, W_ARG_TYPE, r,
 			"kernel function %s args#%u pointer type %s %s is not supported\n", k->name,
 			i, kind_text(to), type_text(k, to));
-	if ((trusted || rcu) && !skep_v_is_trusted(reg)) {
-		if (!rcu)
-			return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
-					     "R%d must be referenced or trusted\n", r);
-		if (!skep_v_is_rcu(reg))
-			return skep_v_refuse(env, EINVAL, W_ARG_TYPE, r,
-					     "R%d must be a rcu pointer\n", r);
-	}
+	err = check_trust(env, k, reg, r);
+	if (err)
+		return err;
 	err = check_offset(env, k, reg, r);
 	if (err)
 		return err;
@@ -441,7 +454,7 @@ static int pointer_arg(struct venv *env, struct vkfunc *k, uint32_t i)
 	v_karg_fn *special;
 	int err;
 
-	if (k->row->flags & (SKEP_KF_TRUSTED_ARGS | SKEP_KF_RCU) && !nullable &&
+	if ((wants_trusted(k) || k->row->flags & SKEP_KF_RCU) && !nullable &&
 	    (v_is_null(&reg) || reg.flags & V_MAYBE_NULL))
 		return skep_v_refuse(env, EACCES, W_NULL, (int)i + 1,
 				     "Possibly NULL pointer passed to trusted arg%u\n", i);
@@ -464,7 +477,9 @@ static int pointer_arg(struct venv *env, struct vkfunc *k, uint32_t i)
 		return 0;
 	special = find_special(k, i, to);
 	if (special) {
-		err = check_offset(env, k, &reg, (int)i + 1);
+		err = special == skep_v_karg_alloc ? check_trust(env, k, &reg, (int)i + 1) : 0;
+		if (!err)
+			err = check_offset(env, k, &reg, (int)i + 1);
 		return err ? err : special(env, k, i, &reg);
 	}
 	if (skep_v_param_is(k, i, "__str"))
@@ -600,6 +615,13 @@ static int mem_result(struct venv *env, struct vkfunc *k, struct vreg *r0,
 	return 0;
 }
 
+/* Who owns a reference can have another. */
+static bool may_be_null(const struct vkfunc *k)
+{
+	return k->row->flags & SKEP_KF_RET_NULL &&
+	       !(k->id == SKEP_KFUNC_bpf_refcount_acquire_impl && k->owning);
+}
+
 static int pointer_result(struct venv *env, struct vkfunc *k, struct vreg *r0,
 			  const struct btf_type *ret)
 {
@@ -620,7 +642,7 @@ static int pointer_result(struct venv *env, struct vkfunc *k, struct vreg *r0,
 		skep_v_reg_btf(env, r0, k->btf, to_id,
 			       k->row->flags & SKEP_KF_RCU_PROTECTED ? V_RCU : 0);
 	}
-	if (k->row->flags & SKEP_KF_RET_NULL) {
+	if (may_be_null(k)) {
 		r0->flags |= V_MAYBE_NULL;
 		r0->id = ++env->next_id;
 	}
@@ -630,7 +652,7 @@ static int pointer_result(struct venv *env, struct vkfunc *k, struct vreg *r0,
 
 		if (err)
 			return err;
-		if (k->row->flags & SKEP_KF_RET_NULL)
+		if (may_be_null(k))
 			r0->id = id;
 		r0->ref = id;
 	}

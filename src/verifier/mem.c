@@ -9,6 +9,7 @@
 
 #include "btf/btf.h"
 #include "verifier/btfptr.h"
+#include "verifier/kptr.h"
 
 #define MIN_NEGATIVE                                                                               \
 	"R%d min value is negative, either use unsigned index or do a if (index >=0) check.\n"
@@ -77,7 +78,7 @@ int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int 
 }
 
 int skep_v_map_value(struct venv *env, const struct vreg *reg, int r, int off, int size,
-		     bool zero_ok)
+		     bool zero_ok, bool helper)
 {
 	const struct skep_map *map = skep_v_map(env, reg);
 	int err = skep_v_region(env, reg, r, off, size, map->value_size, zero_ok);
@@ -85,8 +86,12 @@ int skep_v_map_value(struct venv *env, const struct vreg *reg, int r, int off, i
 	for (uint32_t i = 0; i < map->fields.n && !err; i++) {
 		const struct skep_field *f = &map->fields.f[i];
 
-		if (reg->s.smin + off < (int64_t)f->offset + f->size &&
-		    (int64_t)f->offset < (int64_t)reg->s.umax + off + size)
+		if (reg->s.smin + off >= (int64_t)f->offset + f->size ||
+		    (int64_t)f->offset >= (int64_t)reg->s.umax + off + size)
+			continue;
+		if (v_is_kptr(f))
+			err = skep_v_kptr_exact(env, reg, off, size, f, helper);
+		else
 			err = skep_v_refuse(env, EACCES, W_LOCK, r,
 					    "%s cannot be accessed directly by load/store\n",
 					    skep_field_name(f->kind));
@@ -352,6 +357,8 @@ static int leak(struct venv *env, int value, const char *into)
 static int access_map_value(struct venv *env, uint32_t insn, const struct vreg *reg, int r, int off,
 			    int size, enum vacc acc, int value, bool sx)
 {
+	const struct skep_map *map = skep_v_map(env, reg);
+	const struct skep_field *kptr;
 	uint64_t v;
 	int err;
 
@@ -359,9 +366,17 @@ static int access_map_value(struct venv *env, uint32_t insn, const struct vreg *
 	if (!err)
 		err = check_map_type(env, reg, r, off, size, acc);
 	if (!err)
-		err = skep_v_map_value(env, reg, r, off, size, false);
-	if (err || acc != V_READ || value < 0)
+		err = skep_v_map_value(env, reg, r, off, size, false, false);
+	if (err)
 		return err;
+	kptr = skep_v_kptr_at(map, reg, off);
+	err = skep_v_note_kptr(env, insn, kptr && kptr->kind != SKEP_FIELD_KPTR_UNREF);
+	if (err)
+		return err;
+	if (kptr)
+		return skep_v_access_kptr(env, insn, map, kptr, value);
+	if (acc != V_READ || value < 0)
+		return 0;
 	if (fold(env, reg, off, size, sx, &v)) {
 		struct vreg *d = skep_v_reg(env, (uint32_t)value);
 
@@ -482,6 +497,8 @@ static int note_type(struct venv *env, uint32_t insn, const struct vreg *reg)
 	    (!may_mix(a->ptr_type) || !may_mix(reg->type)))
 		return skep_v_refuse(env, EINVAL, W_TYPE, -1,
 				     "same insn cannot be used with different pointers\n");
+	if (env->out[insn].kptr && reg->type != V_MAP_VALUE)
+		return skep_v_note_kptr(env, insn, false);
 	a->ptr_type = reg->type;
 	a->ptr_flags = reg->flags;
 	return 0;
@@ -641,7 +658,7 @@ int skep_v_mem_arg(struct venv *env, int r, int size, enum vacc acc, bool zero_o
 				     false);
 	case V_MAP_VALUE:
 		err = check_map_type(env, reg, r, reg->off, size, acc);
-		return err ? err : skep_v_map_value(env, reg, r, reg->off, size, zero_ok);
+		return err ? err : skep_v_map_value(env, reg, r, reg->off, size, zero_ok, true);
 	case V_MEM:
 		if (acc == V_WRITE && reg->flags & V_RDONLY)
 			return cannot_write(env, reg, r);

@@ -10,7 +10,7 @@ int skep_v_region(struct venv *env, const struct vreg *reg, int r, int off, int 
 		  uint32_t mem_size, bool zero_ok);
 /* The same of a map's value: neither beyond it nor where it has fields of special types. */
 int skep_v_map_value(struct venv *env, const struct vreg *reg, int r, int off, int size,
-		     bool zero_ok);
+		     bool zero_ok, bool helper);
 int skep_v_arg_align(struct venv *env, const struct vreg *reg, int size);
 /* off is the instruction's; value the register loaded or stored, -1 none. */
 int skep_v_stack_read(struct venv *env, int r, int off, int size, int value);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "bpf/instance.h"
+#include "exec/heap.h"
 #include "exec/slot.h"
 #include "helper/helper.h"
 #include "helper/kfunc.h"
@@ -222,6 +223,26 @@ static void store_field(struct rewriter *r, struct bpf_insn insn, const struct s
 	emit_mem(r, insn);
 }
 
+/* ---- Kptrs ---- */
+
+/*
+ * What a field holds is the offset of an object in the heap, and anybody might have written it:
+ * some bits of it count. The heap begins at a multiple of 2^32, so that in the reverse order
+ * of bytes, its address and an offset are bits of their own, the address among the lower ones.
+ */
+static void load_kptr(struct rewriter *r, struct bpf_insn insn)
+{
+	uint8_t dst = insn.dst_reg;
+	uint64_t base = (uintptr_t)skep_heap_base(r->prog->obj.skep);
+
+	emit_mem(r, insn);
+	emit(r, alu(BPF_ALU64 | BPF_AND | BPF_K, dst, 0, SKEP_HEAP_MASK));
+	emit(r, (struct bpf_insn){.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = dst, .off = 3});
+	emit(r, alu(BPF_ALU64 | BPF_END, dst, 0, 64));
+	emit(r, alu(BPF_ALU64 | BPF_OR | BPF_K, dst, 0, (int32_t)__builtin_bswap64(base)));
+	emit(r, alu(BPF_ALU64 | BPF_END, dst, 0, 64));
+}
+
 /* ---- Packet loads ---- */
 
 /*
@@ -374,11 +395,37 @@ static void cpu_number(struct rewriter *r)
 	emit(r, (struct bpf_insn){.code = BPF_LDX | BPF_MEM | BPF_W});
 }
 
+/* What the function can't know: the type of the object. */
+static void object_args(struct rewriter *r)
+{
+	const struct skep_aux *aux = &r->aux[r->at];
+	uint64_t btf = (uintptr_t)aux->obj_btf;
+
+	switch (aux->kfunc) {
+	case SKEP_KFUNC_bpf_obj_new_impl:
+	case SKEP_KFUNC_bpf_percpu_obj_new_impl:
+		emit(r, alu(MOV_IMM, BPF_REG_1, 0, (int32_t)aux->obj_size));
+		emit(r, alu(MOV_IMM, BPF_REG_2, 0, (int32_t)aux->obj_count));
+		break;
+	case SKEP_KFUNC_bpf_refcount_acquire_impl:
+		emit(r, alu(MOV_IMM, BPF_REG_2, 0, (int32_t)aux->obj_count - 1));
+		break;
+	case SKEP_KFUNC_bpf_obj_drop_impl:
+		emit(r, alu(BPF_LD | BPF_IMM | BPF_DW, BPF_REG_2, 0, (int32_t)btf));
+		emit(r, alu(0, 0, 0, (int32_t)(btf >> 32)));
+		emit(r, alu(MOV_IMM, BPF_REG_3, 0, (int32_t)aux->obj_id));
+		break;
+	default:
+		break;
+	}
+}
+
 static void kfunc_call(struct rewriter *r, struct bpf_insn insn)
 {
 	const struct skep_kfunc *k = &skep_kfuncs[r->aux[r->at].kfunc];
 
 	if (!(k->flags & SKEP_KF_NO_FN)) {
+		object_args(r);
 		insn.imm = (int32_t)r->aux[r->at].kfunc;
 		insn.off = 0;
 		emit_mem(r, insn);
@@ -436,6 +483,8 @@ static void rewrite_one(struct rewriter *r)
 		store_field(r, *insn, aux->field);
 	} else if ((class == BPF_ALU || class == BPF_ALU64) && divides_by_minus_one(insn)) {
 		negate(r, *insn);
+	} else if (class == BPF_LDX && aux->kptr) {
+		load_kptr(r, *insn);
 	} else if (is_jump(insn)) {
 		jump(r, *insn);
 	} else if (insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_KFUNC_CALL) {

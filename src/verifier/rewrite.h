@@ -35,6 +35,10 @@ struct skep_aux {
 	uint32_t btf_id; /* ... and its type */
 	uint32_t subprog; /* pseudo call, PSEUDO_FUNC: number of the target */
 	uint32_t kfunc; /* kernel function call: enum skep_kfunc_id */
+	const void *obj_btf; /* of an object that it makes or gives up: type ... */
+	uint32_t obj_id, obj_size; /* ... and size */
+	uint32_t obj_count; /* 1 + offset of the count of references, 0: none */
+	bool kptr; /* load of a kptr: what is there is an object's place in the heap */
 	uint32_t loop_inline; /* bpf_loop: callback is constant; subprogram number + 1 */
 };
 

@@ -100,7 +100,7 @@ static int inside(struct venv *env, const struct vreg *d, int r)
 	int64_t off = (int64_t)d->s.bits.value + d->off;
 	char buf[64];
 
-	if (d->type == V_MAP_VALUE && skep_v_map_value(env, d, r, d->off, 1, false))
+	if (d->type == V_MAP_VALUE && skep_v_map_value(env, d, r, d->off, 1, false, true))
 		return skep_v_refuse(
 			env, EACCES, W_PTR_ARITH, r,
 			"R%d pointer arithmetic of map value goes out of range, prohibited for "
