@@ -95,7 +95,7 @@ $(BUILD)/libskep.a: $(BUILD)/libskep-core.a
 
 # The agent in traced processes: parts of the core once more, without libc, thread-local storage
 # and vector registers. What it has no use for and the core refers to (skep_*) answers -EOPNOTSUPP.
-AGENT_SRC := $(filter-out src/helper/task.c src/helper/syncookie.c src/exec/timer.c,$(wildcard $(patsubst %,src/%/*.c,exec exec/jit map helper isa))) \
+AGENT_SRC := $(filter-out src/helper/task.c src/helper/task_view.c src/helper/syncookie.c src/exec/timer.c,$(wildcard $(patsubst %,src/%/*.c,exec exec/jit map helper isa))) \
 	src/os/participant.c $(wildcard src/trace/agent/*.c)
 AGENT_OBJ := $(AGENT_SRC:%.c=$(BUILD)/obj/agent/%.o)
 AGENT_CFLAGS := $(filter-out -fsanitize=% -fno-sanitize% -fno-omit-frame-pointer -pthread,$(CFLAGS)) -DSKEP_AGENT \

@@ -105,7 +105,7 @@ uint32_t side_target(struct side *s, uint32_t type)
 /* The first attach type that fits. */
 static uint32_t side_attach(uint32_t type)
 {
-	uint32_t attach = 0;
+	uint32_t attach = type == BPF_PROG_TYPE_TRACING ? BPF_TRACE_ITER : 0;
 
 	while (type < skep_nprog_types && skep_prog_types[type].name && attach < 63 &&
 	       skep_prog_types[type].check_attach(attach))

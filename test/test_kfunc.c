@@ -77,6 +77,12 @@ static const struct run runs[] = {
 		"bpf_map." f, BPF_PROG_TYPE_SCHED_CLS,                                             \
 			"r1 = map 0 ll; r0 = *(" size " *)(r1 +%d); exit", "bpf_map", f            \
 	}
+#define TASK(f, size)                                                                              \
+	{                                                                                          \
+		"task_struct." f, BPF_PROG_TYPE_SYSCALL,                                           \
+			"call get_current_task_btf; r0 = *(" size " *)(r0 +%d); exit",             \
+			"task_struct", f                                                           \
+	}
 	SKB(len, "u32"),
 	SKB(mark, "u32"),
 	SKB(protocol, "u16"),
@@ -130,6 +136,25 @@ static const struct run runs[] = {
 	 "r1 = 2; call kfunc bpf_lookup_system_key; " KEY_PUT, NULL, NULL},
 	{"system keys beyond", BPF_PROG_TYPE_SYSCALL,
 	 "r1 = 3; call kfunc bpf_lookup_system_key; " KEY_PUT, NULL, NULL},
+	TASK("pid", "u32"),
+	TASK("tgid", "u32"),
+	TASK("comm", "u32"),
+	TASK("policy", "u32"),
+	TASK("static_prio", "u32"),
+	{"task of the own pid", BPF_PROG_TYPE_SYSCALL,
+	 "call get_current_pid_tgid; r1 = r0; call kfunc bpf_task_from_pid; r6 = 0; "
+	 "if r0 == 0 goto e; r6 = *(u32 *)(r0 +%d); r1 = r0; call kfunc bpf_task_release; "
+	 "e: r0 = r6; exit",
+	 "task_struct", "pid"},
+	{"task of no pid", BPF_PROG_TYPE_SYSCALL,
+	 "r1 = -5; call kfunc bpf_task_from_pid; r6 = 0; if r0 == 0 goto e; "
+	 "r6 = *(u32 *)(r0 +%d); r1 = r0; call kfunc bpf_task_release; e: r0 = r6; exit",
+	 "task_struct", "pid"},
+	{"task acquired", BPF_PROG_TYPE_SYSCALL,
+	 "call get_current_task_btf; r7 = r0; r1 = r0; call kfunc bpf_task_acquire; r6 = 0; "
+	 "if r0 == 0 goto e; r6 = *(u32 *)(r0 +%d); r1 = r0; call kfunc bpf_task_release; "
+	 "e: r0 = r6; exit",
+	 "task_struct", "tgid"},
 	MAP("key_size", "u32"),
 	MAP("value_size", "u32"),
 	MAP("max_entries", "u32"),
@@ -272,6 +297,18 @@ static const struct {
 	FIELD("key", skep_view_key, serial),
 	FIELD("bpf_key", skep_view_bpf_key, key),
 	FIELD("bpf_key", skep_view_bpf_key, has_ref),
+	FIELD("task_struct", skep_view_task, flags),
+	FIELD("task_struct", skep_view_task, nr_cpus_allowed),
+	FIELD("task_struct", skep_view_task, pid),
+	FIELD("task_struct", skep_view_task, tgid),
+	FIELD("task_struct", skep_view_task, real_parent),
+	FIELD("task_struct", skep_view_task, group_leader),
+	FIELD("task_struct", skep_view_task, utime),
+	FIELD("task_struct", skep_view_task, maj_flt),
+	FIELD("task_struct", skep_view_task, cred),
+	FIELD("task_struct", skep_view_task, comm),
+	FIELD("task_struct", skep_view_task, cgroups),
+	FIELD("task_struct", skep_view_task, sessionid),
 	FIELD("xdp_rxq_info", skep_view_rxq, queue_index),
 };
 

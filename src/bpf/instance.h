@@ -206,6 +206,12 @@ struct skep_prog {
 	const struct skep_iter_target *iter; /* of iterators, else NULL */
 	/* Iterators of elements: bytes of keys and values that the program touches. */
 	uint32_t max_rdonly, max_rdwr;
+	struct { /* what that names (prog/target.h) */
+		const struct skep_btf *btf;
+		const char *name;
+		const struct btf_type *proto; /* its function's */
+		uint32_t skip; /* parameters that programs don't see */
+	} target;
 	uint8_t digest[32]; /* SHA-256 of the instructions, maps left out */
 	struct bpf_insn *orig_insns; /* as loaded, for the explanation and checks */
 	uint32_t norig;

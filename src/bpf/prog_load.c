@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "bpf/call.h"
-#include "bpf/iter.h"
 #include "bpf/log.h"
 #include "bpf/prog.h"
 #include "bpf/sha256.h"
 #include "btf/btf.h"
+#include "prog/target.h"
 #include "prog/type.h"
 #include "verifier/verifier.h"
 #include "os/caller.h"
@@ -130,8 +130,8 @@ static int check_attach_target(struct skep_call *c)
 		}
 		return -EINVAL;
 	}
-	if (a->prog_type == BPF_PROG_TYPE_TRACING)
-		return a->attach_btf_id && a->attach_btf_id <= BTF_MAX_TYPE_ID ? 0 : -EINVAL;
+	if (skep_target_needed(a->prog_type))
+		return a->attach_btf_id <= BTF_MAX_TYPE_ID ? 0 : -EINVAL;
 	return a->attach_btf_id ? -EINVAL : 0;
 }
 
@@ -322,46 +322,32 @@ static int read_line_info(struct load *l)
 	return err;
 }
 
+static bool may_sleep(const struct skep_prog *prog)
+{
+	switch (prog->type) {
+	case BPF_PROG_TYPE_TRACING:
+		return prog->attach_type != BPF_TRACE_RAW_TP;
+	case BPF_PROG_TYPE_SYSCALL:
+	case BPF_PROG_TYPE_KPROBE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int check_sleepable(struct load *l)
 {
 	const char *text = NULL;
 
-	if (l->prog->type == BPF_PROG_TYPE_TRACING)
-		return 0;
 	if (l->prog->type == BPF_PROG_TYPE_SYSCALL && !l->prog->sleepable)
 		text = "Syscall programs can only be sleepable\n";
-	else if (l->prog->sleepable && l->prog->type != BPF_PROG_TYPE_SYSCALL &&
-		 l->prog->type != BPF_PROG_TYPE_KPROBE)
+	else if (l->prog->sleepable && !may_sleep(l->prog))
 		text = "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can "
 		       "be sleepable\n";
 	if (!text)
 		return 0;
 	skep_log_printf(&l->log, "%s", text);
 	return -EINVAL;
-}
-
-/* The function that an iterator is attached to. */
-static int find_target(struct load *l)
-{
-	const struct skep_btf *btf;
-	const struct btf_type *t;
-	uint32_t id = l->prog->attach_btf_id;
-
-	if (l->prog->type != BPF_PROG_TYPE_TRACING)
-		return 0;
-	int err = skep_btf_presented(l->c->skep, &btf);
-	if (err)
-		return err;
-	t = skep_btf_type(btf, id);
-	if (!t)
-		skep_log_printf(&l->log, "attach_btf_id %u is invalid\n", id);
-	else if (!*skep_btf_name(btf, id))
-		skep_log_printf(&l->log, "attach_btf_id %u doesn't have a name\n", id);
-	else if (BTF_INFO_KIND(t->info) != BTF_KIND_FUNC)
-		skep_log_printf(&l->log, "attach_btf_id %u is not a function\n", id);
-	else
-		l->prog->iter = skep_iter_find(skep_btf_name(btf, id));
-	return l->prog->iter ? 0 : -EINVAL;
 }
 
 static int phase(void *arg, enum skep_load_phase at)
@@ -376,7 +362,9 @@ static int phase(void *arg, enum skep_load_phase at)
 		return read_line_info(arg);
 	case SKEP_LOAD_CFG:
 		err = check_sleepable(arg);
-		return err ? err : find_target(arg);
+		return err ? err
+			   : skep_target_find(((struct load *)arg)->prog,
+					      &((struct load *)arg)->log);
 	}
 	return 0;
 }

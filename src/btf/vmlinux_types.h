@@ -704,6 +704,19 @@ struct linux_binprm {
 	char buf[256];
 };
 
+/* ---- Tracepoints: what they pass ---- */
+
+typedef void (*btf_trace_sys_enter)(void *, struct pt_regs *, long);
+typedef void (*btf_trace_sys_exit)(void *, struct pt_regs *, long);
+typedef void (*btf_trace_task_newtask)(void *, struct task_struct *, unsigned long);
+typedef void (*btf_trace_sched_switch)(void *, bool, struct task_struct *, struct task_struct *,
+				       unsigned int);
+typedef void (*btf_trace_sched_wakeup)(void *, struct task_struct *);
+typedef void (*btf_trace_sched_process_fork)(void *, struct task_struct *, struct task_struct *);
+typedef void (*btf_trace_sched_process_exec)(void *, struct task_struct *, pid_t,
+					     struct linux_binprm *);
+typedef void (*btf_trace_sched_process_exit)(void *, struct task_struct *, bool);
+
 /* ---- What Linux has for TEST_RUN ---- */
 
 struct prog_test_member1 {

@@ -96,6 +96,7 @@ struct skep_env {
 	struct skep_tunnel tunnel; /* of the packet that is under way */
 	uint64_t cookie, func_ip; /* of the link and the function that a probe is at */
 	const void *regs; /* of the traced thread, NULL: it is none */
+	uint64_t task; /* in the heap: what bpf_get_current_task_btf gave last, 0 */
 	void *scratch; /* buffers of helpers (src/helper): one malloc, freed with it */
 	struct skep_reserved *reserved; /* ring buffer records not yet committed (map/ringbuf.c) */
 	uint32_t nreserved, reserved_cap; /* skep_env_close() frees the array */

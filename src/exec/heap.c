@@ -213,3 +213,12 @@ uint64_t skep_heap_used(struct skep *skep)
 
 	return heap ? atomic_load(&heap->ctl->used) : 0;
 }
+
+void *skep_heap_object(struct skep *skep, void *p)
+{
+	struct skep_heap *heap = atomic_load(&skep->heap);
+	uint64_t off = skep_heap_offset(skep, p);
+	unsigned class = off ? atomic_load(&heap->ctl->class[off / SLAB]) : 0;
+
+	return class && class <= CLASSES && !(off % (1ull << (class - 1 + SHIFT))) ? p : NULL;
+}

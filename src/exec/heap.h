@@ -36,6 +36,8 @@ void skep_heap_free(struct skep *skep, void *p);
  * SKEP_HEAP_MAX bytes behind it. 0 is NULL. */
 uint64_t skep_heap_offset(struct skep *skep, const void *p);
 void *skep_heap_at(struct skep *skep, uint64_t offset);
+/* p if it is where an object begins, else NULL. */
+void *skep_heap_object(struct skep *skep, void *p);
 /* Objects that there are: for tests. */
 uint64_t skep_heap_used(struct skep *skep);
 /* The heap's first byte, NULL: there is none. */

@@ -27,6 +27,7 @@ skep_helper_fn skep_help_get_current_cgroup_id;
 skep_helper_fn skep_help_get_current_comm;
 skep_helper_fn skep_help_get_current_pid_tgid;
 skep_helper_fn skep_help_get_current_uid_gid;
+skep_helper_fn skep_help_get_current_task_btf;
 skep_helper_fn skep_help_get_hash_recalc;
 skep_helper_fn skep_help_get_local_storage;
 skep_helper_fn skep_help_get_netns_cookie;

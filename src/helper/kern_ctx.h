@@ -36,6 +36,28 @@ struct skep_view_xdp { /* struct xdp_buff */
 	uint32_t frame_sz, flags;
 };
 
+struct skep_view_task { /* struct task_struct */
+	uint64_t thread_flags, syscall_work;
+	uint32_t thread_status, thread_cpu;
+	uint32_t state;
+	void *stack;
+	uint32_t flags;
+	int32_t on_cpu, prio, static_prio, normal_prio;
+	uint32_t rt_priority, policy;
+	int32_t nr_cpus_allowed;
+	void *tasks[2];
+	void *mm, *active_mm;
+	int32_t exit_state, exit_code, exit_signal;
+	int32_t pid, tgid;
+	struct skep_view_task *real_parent, *parent, *group_leader;
+	void *thread_pid;
+	uint64_t utime, stime, nvcsw, nivcsw, start_time, start_boottime, min_flt, maj_flt;
+	const void *real_cred, *cred;
+	char comm[16];
+	void *fs, *files, *nsproxy, *signal, *cgroups;
+	uint32_t loginuid, sessionid;
+};
+
 struct skep_view_map { /* struct bpf_array; of it, struct bpf_map */
 	const void *ops;
 	uint32_t map_type, key_size, value_size, max_entries;

@@ -22,6 +22,9 @@ skep_helper_fn skep_k_bpf_obj_new_impl;
 skep_helper_fn skep_k_bpf_percpu_obj_drop_impl;
 skep_helper_fn skep_k_bpf_percpu_obj_new_impl;
 skep_helper_fn skep_k_bpf_refcount_acquire_impl;
+skep_helper_fn skep_k_bpf_task_acquire;
+skep_helper_fn skep_k_bpf_task_from_pid;
+skep_helper_fn skep_k_bpf_task_release;
 skep_helper_fn skep_k_bpf_lookup_system_key;
 skep_helper_fn skep_k_bpf_lookup_user_key;
 

@@ -68,6 +68,14 @@ const struct skep_kfunc skep_kfuncs[SKEP_NKFUNCS] = {
 	K(bpf_refcount_acquire_impl, GENERIC, ACQUIRE | RET_NULL | SKEP_KF_RCU | HEAP,
 	  "void *bpf_refcount_acquire_impl(void *p__refcounted_kptr, void *meta__ign);"),
 
+	/* Tasks */
+	K(bpf_task_acquire, GENERIC, ACQUIRE | RET_NULL | SKEP_KF_RCU | HEAP,
+	  "struct task_struct *bpf_task_acquire(struct task_struct *p);"),
+	K(bpf_task_release, GENERIC, RELEASE | HEAP,
+	  "void bpf_task_release(struct task_struct *p);"),
+	K(bpf_task_from_pid, GENERIC, ACQUIRE | RET_NULL | HEAP,
+	  "struct task_struct *bpf_task_from_pid(s32 pid);"),
+
 	/* Keys */
 	K(bpf_lookup_user_key, GENERIC, ACQUIRE | RET_NULL | SLEEP | HEAP,
 	  "struct bpf_key *bpf_lookup_user_key(s32 serial, u64 flags);"),

@@ -32,6 +32,10 @@ enum skep_kfunc_id {
 	SKEP_KFUNC_bpf_percpu_obj_new_impl,
 	SKEP_KFUNC_bpf_percpu_obj_drop_impl,
 	SKEP_KFUNC_bpf_refcount_acquire_impl,
+	/* Tasks */
+	SKEP_KFUNC_bpf_task_acquire,
+	SKEP_KFUNC_bpf_task_release,
+	SKEP_KFUNC_bpf_task_from_pid,
 	/* Keys */
 	SKEP_KFUNC_bpf_lookup_user_key,
 	SKEP_KFUNC_bpf_lookup_system_key,

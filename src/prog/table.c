@@ -73,7 +73,7 @@ static int attach_sk_lookup(uint32_t attach_type)
 
 static int attach_tracing(uint32_t attach_type)
 {
-	return attach_one_of(A(TRACE_ITER), attach_type);
+	return attach_one_of(A(TRACE_ITER) | A(TRACE_RAW_TP), attach_type);
 }
 
 static int attach_netfilter(uint32_t attach_type)

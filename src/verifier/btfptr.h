@@ -30,6 +30,9 @@ const struct skep_btf *skep_v_vmlinux(const struct venv *env);
 
 int skep_v_access_btf(struct venv *env, const struct vreg *reg, int r, int off, int size,
 		      enum vacc acc, int value);
+/* The context of programs with a target: its arguments. */
+int skep_v_access_args(struct venv *env, uint32_t insn, int r, int off, int size, enum vacc acc,
+		       int value);
 int skep_v_access_map_ptr(struct venv *env, const struct vreg *reg, int r, int off, int size,
 			  enum vacc acc, int value);
 

@@ -397,6 +397,8 @@ static int result(struct venv *env, const struct vcall *c)
 		const struct skep_btf *btf = skep_v_vmlinux(env);
 		int64_t id;
 
+		if (c->id == BPF_FUNC_get_current_task_btf && skep_v_need_heap(env))
+			return -ENOMEM;
 		if (c->id == BPF_FUNC_kptr_xchg) {
 			skep_v_kptr_result(env, c, r0);
 			break;

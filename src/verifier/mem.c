@@ -246,6 +246,9 @@ static int access_ctx(struct venv *env, uint32_t insn, const struct vreg *reg, i
 	f = off < 0 ? NULL
 		    : skep_ctx_find(env->prog, (uint32_t)off, (uint32_t)size, acc == V_WRITE,
 				    env->priv);
+	if (env->prog->target.name &&
+	    !(f && f->kind != SKEP_CTX_BTF && f->kind != SKEP_CTX_BTF_OR_NULL))
+		return skep_v_access_args(env, insn, r, off, size, acc, value);
 	if (f && sx && f->kind != SKEP_CTX_SCALAR)
 		f = NULL;
 	if (!f) {
