@@ -247,6 +247,8 @@ static int leave(struct skep_trace *t, pid_t pid)
 			skep_sleep(LEAVE_PAUSE << (i < 8 ? i : 8));
 		/* A parked thread may be the only one. */
 		err = remote_stop(&r, pid, 0);
+		if (err == -EBUSY) /* held by another tracer for the moment */
+			err = -EAGAIN;
 		if (err)
 			continue;
 		err = process_leave(t, &r, i + 1 == LEAVE_ROUNDS);
