@@ -3,7 +3,7 @@
 #   make            the command, the libraries, the manual pages
 #   make run        the main job, on real packets (installs what it misses)
 #   make test       all tests (installs what it misses)
-#   make bench | fuzz | judge | faults | lint | install | clean
+#   make bench | fuzz | judge | faults | lint | compilers | install | clean
 #   make SAN=address,undefined | SAN=thread    a sanitizer build, in a folder of its own
 #
 # Sources are found by folder: a new file needs no line here.
@@ -68,7 +68,7 @@ BPF_CFLAGS := -O2 -g -Wall -target bpf -mcpu=v3 $(if $(filter x86_64,$(shell una
 APPS := $(patsubst apps/%/,%,$(dir $(wildcard apps/*/*.bpf.c)))
 APP_BIN := $(APPS:%=$(BUILD)/%) $(BUILD)/flood
 
-.PHONY: all objs tests benches run test bench fuzz judge faults lint install clean deps
+.PHONY: all objs tests benches run test bench fuzz judge faults lint compilers install clean deps
 all: $(BUILD)/libskep.a $(BUILD)/libskep.so $(BUILD)/skep $(BUILD)/libskep-preload.so $(APP_BIN) $(BUILD)/skep.pc
 objs: $(call obj,$(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC)) $(PRELOAD_OBJ)
 tests: $(TESTS) $(BUILD)/test/rooted
@@ -302,6 +302,13 @@ faults: deps
 	@scripts/plant.py test/faults/list $(FAULTS) >$(FAULTS).txt || { cat $(FAULTS).txt; exit 1; }
 	@$(MAKE) --no-print-directory -C $(FAULTS) -j$(JOBS) WARN= build/test/test_scalar build/test/test_soundness build/test/test_exec
 	@test/faults/run.sh $(FAULTS)/build
+
+# No compiler that is there has anything to warn of. It makes no code, so it takes a minute for all.
+COMPILERS ?= gcc clang-14 clang-16 clang-19
+compilers:
+	for cc in $(COMPILERS); do command -v $$cc > /dev/null || continue; echo $$cc; \
+	printf '%s\n' $(CORE_SRC) $(PART_SRC) $(CMD_SRC) $(TEST_SRC) $(TEST_LIB) $(BENCH_SRC) $(PRELOAD_SRC) $(wildcard test/victims/*.c) | \
+	xargs -P $(JOBS) -n 8 $$cc $(CPPFLAGS) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Werror -fsyntax-only || exit 1; done
 
 lint: DEPS := lint
 lint: deps

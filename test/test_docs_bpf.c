@@ -82,7 +82,7 @@ static void test_table(void **state)
 	for (uint32_t i = 0; i < BTF_INFO_VLEN(t->info); i++) {
 		const char *name = skep_btf_str(btf, e[i].name_off);
 		char row[64], who[32];
-		uint32_t bytes;
+		uint32_t bytes = 0;
 		/* BPF_PROG_RUN is another name, __MAX_BPF_CMD none. */
 		if (strncmp(name, "BPF_", 4) || (i && e[i].val == e[i - 1].val))
 			continue;

@@ -166,5 +166,5 @@ const struct vcase vcases_iter[] = {
 	XDP("bits: from anywhere",
 	    AT("-16") "r2 = 123; r3 = 1; call kfunc bpf_iter_bits_new;" BITS_DESTROY
 		      "r0 = 0; exit"),
-	{NULL},
+	{.name = NULL},
 };

@@ -22,7 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef __clang__ /* it makes no clones */
+#define PROBED __attribute__((noinline, used))
+#else
 #define PROBED __attribute__((noinline, noclone, used))
+#endif
 
 static _Atomic uint64_t *progress;
 static volatile sig_atomic_t stop;

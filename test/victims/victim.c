@@ -16,7 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#ifdef __clang__ /* it makes no clones */
+#define PROBED __attribute__((noinline, used))
+#else
 #define PROBED __attribute__((noinline, noclone, used))
+#endif
 
 static volatile int sink;
 static jmp_buf back;
