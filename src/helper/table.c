@@ -206,6 +206,8 @@ const struct skep_helper skep_helpers[SKEP_MAX_HELPERS] = {
 	H(get_stackid, TRACE | T(SYSCALL), INT, GPL | PERF, CTX, MAP, NUM),
 	H(get_stack, TRACE | T(SYSCALL), INT, GPL | PERF, CTX, WMEM, SIZE0, NUM),
 
+	[BPF_FUNC_get_current_task] = {.name = "get_current_task",
+		.fn = skep_help_get_current_task_btf, .progs = ALL, .ret = INT, .flags = GPL | PERF},
 	[BPF_FUNC_get_current_task_btf] = {.name = "get_current_task_btf",
 		.fn = skep_help_get_current_task_btf, .progs = ALL, .ret = SKEP_RET_BTF_ID,
 		.ret_type = "task_struct", .flags = GPL | PERF},

@@ -397,8 +397,6 @@ static int result(struct venv *env, const struct vcall *c)
 		const struct skep_btf *btf = skep_v_vmlinux(env);
 		int64_t id;
 
-		if (c->id == BPF_FUNC_get_current_task_btf && skep_v_need_heap(env))
-			return -ENOMEM;
 		if (c->id == BPF_FUNC_kptr_xchg) {
 			skep_v_kptr_result(env, c, r0);
 			break;
@@ -506,6 +504,10 @@ int skep_v_helper(struct venv *env, const struct bpf_insn *in, uint32_t *next)
 	struct vcall c = {.map_index = -1, .const_key = -1};
 	struct vframe *f;
 	int err = find_helper(env, in, &c);
+
+	if (!err && (c.id == BPF_FUNC_get_current_task_btf || c.id == BPF_FUNC_get_current_task) &&
+	    skep_v_need_heap(env))
+		err = -ENOMEM;
 
 	for (unsigned i = 0; i < 5 && !err; i++)
 		err = skep_v_arg(env, &c, i);
