@@ -125,7 +125,7 @@ static struct side *run_side(bool kernel, uint32_t flags)
 {
 	struct side *side = mmap(NULL, sizeof(*side), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int status;
+	int status = 0;
 	pid_t pid;
 
 	assert_ptr_not_equal(side, MAP_FAILED);
