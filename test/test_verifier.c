@@ -219,15 +219,22 @@ static uint32_t find_kfunc(const char *name)
 	return rawbtf_find(types, BTF_KIND_FUNC, name);
 }
 
+/* In one pass: logs of loops are long. */
 static void hide_numbers(char *log)
 {
-	for (char *p = log; (p = strstr(p, "bpf_")); p++) {
+	char *to = log, *from = log, *p;
+
+	for (p = log; (p = strstr(p, "bpf_")); p++) {
 		char *hash = p + strcspn(p, "# \n"), *end;
 
 		if (*hash != '#' || strtoul(hash + 1, &end, 10) < 300)
 			continue;
-		memmove(hash + 1, end, strlen(end) + 1);
+		memmove(to, from, (size_t)(hash + 1 - from));
+		to += hash + 1 - from;
+		from = end;
+		p = end - 1;
 	}
+	memmove(to, from, strlen(from) + 1);
 }
 
 static void load(struct side *s, const struct vcase *c)
