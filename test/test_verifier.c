@@ -219,20 +219,21 @@ static uint32_t find_kfunc(const char *name)
 	return rawbtf_find(types, BTF_KIND_FUNC, name);
 }
 
-/* In one pass: logs of loops are long. */
+/* In one pass, from "#" to "#": logs of loops are long, and sanitizers make strstr look to the end. */
 static void hide_numbers(char *log)
 {
-	char *to = log, *from = log, *p;
+	char *to = log, *from = log;
 
-	for (p = log; (p = strstr(p, "bpf_")); p++) {
-		char *hash = p + strcspn(p, "# \n"), *end;
+	for (char *hash = log; (hash = strchr(hash, '#')); hash++) {
+		char *name = hash, *end;
 
-		if (*hash != '#' || strtoul(hash + 1, &end, 10) < 300)
+		while (name > from && name[-1] != ' ' && name[-1] != '\n')
+			name--;
+		if (strncmp(name, "bpf_", 4) != 0 || strtoul(hash + 1, &end, 10) < 300)
 			continue;
 		memmove(to, from, (size_t)(hash + 1 - from));
 		to += hash + 1 - from;
 		from = end;
-		p = end - 1;
 	}
 	memmove(to, from, strlen(from) + 1);
 }
