@@ -7,7 +7,7 @@ set -eu
 
 build="gcc make libc6-dev libbpf-dev libelf-dev zlib1g-dev libpcap-dev libseccomp-dev libzydis-dev clang llvm"
 run="iproute2 python3-minimal python3 curl"
-test="$run g++ gdb libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool python3-bpfcc bpftrace linux-headers-$(dpkg --print-architecture 2>/dev/null || true) golang-go golang-github-cilium-ebpf-dev strace systemtap-sdt-dev"
+test="$run clang-16 g++ gdb libcmocka-dev bpftool gcc-bpf iputils-ping procps ethtool python3-bpfcc bpftrace linux-headers-$(dpkg --print-architecture 2>/dev/null || true) golang-go golang-github-cilium-ebpf-dev strace systemtap-sdt-dev"
 lint="git clang-format clang-tidy cppcheck libcmocka-dev"
 bench="$test libbpf-tools xdp-tools"
 judge="$run bpftool libbpf-tools xdp-tools clang-16 coreutils linux-source-6.1 linux-source-6.12 clang-19 llvm-19 llvm-19-dev libcap-dev libzstd-dev libssl-dev bison flex bc perl xz-utils"

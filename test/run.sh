@@ -14,6 +14,10 @@ build=$1
 # In a plain chroot "/" is no mount, and then nothing can be mounted in private; nor are control groups.
 if [ -n "${SKEP_TEST_ROOTED-}" ]; then
 	mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
+	# The memory controller, where the system has it in a hierarchy of its own.
+	if grep -q '^memory.[1-9]' /proc/cgroups && ! grep -q ' cgroup .*memory' /proc/self/mounts; then
+		memory=$(mktemp -d) && mount -t cgroup -o memory none "$memory" || true
+	fi
 elif [ "$(id -u)" = 0 ] && ! { mountpoint -q / && mountpoint -q /sys/fs/cgroup; }; then
 	SKEP_TEST_ROOTED=1 exec "$build/test/rooted" "$0" "$@"
 fi
